@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <tl/expected.hpp>
+#include <vector>
+
+#include "engine/director.hpp"
+#include "engine/network_view.hpp"
+#include "net/time.hpp"
+
+namespace lb::datapath {
+
+enum class XdpMode : std::uint8_t { kAuto, kNative, kGeneric };
+
+struct DatapathOptions {
+  /// Names of the interfaces to serve; empty: every Ethernet-like interface that is up ("auto").
+  std::vector<std::string> interfaces;
+  XdpMode xdp_mode = XdpMode::kAuto;
+  std::uint32_t frames_per_queue = 4096;  ///< UMEM frames a receive queue
+};
+
+enum class LogLevel : std::uint8_t { kDebug, kInfo, kWarning, kError };
+using Log = std::function<void(LogLevel, std::string_view)>;
+
+/// What one served interface looks like to an operator.
+struct InterfaceStatus {
+  std::string name;
+  std::string xdp_mode;  ///< "native" or "generic"
+  std::uint32_t queues = 0;
+  std::uint64_t packets_received = 0;  ///< by the engine
+  std::uint64_t packets_sent = 0;
+  std::uint64_t receive_drops = 0;  ///< of AF_XDP: ring full, no frame
+};
+
+/// Brings packets from interfaces to a director and back: XDP programs, AF_XDP sockets, the
+/// way to the host's own stack, and the network view fed from rtnetlink.
+class Datapath {
+ public:
+  virtual ~Datapath() = default;
+
+  /// Attaches to the interfaces and starts steering for `director`. The error is a sentence for
+  /// an operator: what failed, where, what to do. Removes all it attached when it fails or is
+  /// destroyed.
+  [[nodiscard]] static tl::expected<std::unique_ptr<Datapath>, std::string> create(
+      const DatapathOptions& options, engine::Director& director, engine::NetworkView& network,
+      Log log);
+
+  /// Readable when `poll` has something to do (an epoll descriptor over all the sockets).
+  [[nodiscard]] virtual int fd() const = 0;
+  /// Handles what is there: packets (at most `budget`), kernel messages, resolved neighbours,
+  /// packets that waited too long. Returns true if more is waiting.
+  virtual bool poll(Timestamp now, std::size_t budget) = 0;
+  [[nodiscard]] virtual std::vector<InterfaceStatus> status() const = 0;
+};
+
+}  // namespace lb::datapath

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/endpoint_table.hpp"
+#include "model/destination.hpp"
+#include "net/address.hpp"
+#include "net/time.hpp"
+
+namespace lb::engine {
+
+/// Index of a connection record; 0 is none.
+using ConnectionId = std::uint32_t;
+
+/// Flags of a connection record.
+enum ConnectionFlag : std::uint32_t {
+  kConnectionTemplate = 1U << 0,      ///< a persistence template
+  kConnectionInactive = 1U << 1,      ///< counted as inactive at its destination
+  kConnectionOneWay = 1U << 2,        ///< answers do not pass here (DR, TUN)
+  kConnectionOnePacket = 1U << 3,     ///< never filed in the table
+  kConnectionNoClientPort = 1U << 4,  ///< client port not known yet (FTP data)
+  kConnectionAssured = 1U << 5,       ///< template: a controlled connection was established
+  kConnectionDetached = 1U << 6,      ///< made unfindable (replaced template); expires
+  kConnectionDying = 1U << 7,         ///< told to expire at once
+  kConnectionSynced = 1U << 8,        ///< came from the sync daemon
+};
+
+/// What the director remembers of a connection or template: one cache line, no pointers, so
+/// that the records can lie in memory that outlives the process.
+struct ConnectionRecord {
+  std::array<std::uint8_t, 16> client{};  ///< IPv4 in the first four bytes
+  net::Port client_port;
+  net::Protocol protocol = net::Protocol::kIp;
+  std::uint8_t state = 0;   ///< of the protocol's state machine
+  std::uint32_t flags = 0;  ///< ConnectionFlag bits
+  EndpointId virtual_end = 0;
+  EndpointId real_end = 0;        ///< where packets go to; filed as reply key if masquerading
+  std::uint32_t destination = 0;  ///< id in the destination table; 0: none (bypass)
+  ConnectionId control = 0;       ///< the template, or the parent, that holds this one
+  std::int64_t expires_ms = 0;    ///< on the engine's time line
+  std::uint32_t timeout_s = 0;    ///< what the last state set
+  std::uint32_t packets_in = 0;
+  model::ForwardingMethod method = model::ForwardingMethod::kMasquerade;
+  net::Family family = net::Family::kIpv4;
+  std::uint16_t reserved = 0;
+  std::uint32_t committed = 0;  ///< written last; 0: the record is free
+};
+static_assert(sizeof(ConnectionRecord) == 64 || sizeof(ConnectionRecord) == 72);
+
+/// All connections of the director, found by two keys.
+///
+/// A record has two keys: (protocol, client, client port, virtual end) as the client sends it, and,
+/// if it is filed for replies, (protocol, client, client port, real end) as the real server
+/// answers. Records are addressed by index in one block that never grows: when it is full, `create`
+/// fails and the caller drops the packet, for a table that grows under a SYN flood takes the
+/// machine with it. Chains are kept beside the records and can be rebuilt from them. Hashes are
+/// SipHash under a secret key since clients choose what goes in. With equal keys the record made
+/// last is found.
+class ConnectionTable {
+ public:
+  ConnectionTable(std::uint32_t capacity, const std::array<std::uint64_t, 2>& hash_key);
+
+  /// Takes a free record and zeroes it; 0 if there is none. Not findable before `file`.
+  [[nodiscard]] ConnectionId create() noexcept;
+  /// Makes the record findable by its original key and, if `by_reply`, by its reply key.
+  void file(ConnectionId id, bool by_reply) noexcept;
+  /// Makes it unfindable by both keys; the record stays.
+  void unfile(ConnectionId id) noexcept;
+  /// Unfiles and frees the record.
+  void destroy(ConnectionId id) noexcept;
+
+  /// Finds by the original key. Templates and connections are told apart by `want_template`.
+  [[nodiscard]] ConnectionId find(net::Protocol protocol, const net::IpAddress& client,
+                                  net::Port client_port, EndpointId virtual_end,
+                                  bool want_template) const noexcept;
+  /// Finds by the reply key.
+  [[nodiscard]] ConnectionId find_reply(net::Protocol protocol, const net::IpAddress& client,
+                                        net::Port client_port, EndpointId real_end) const noexcept;
+  /// Starts loading the cache lines that `find` will need.
+  void prefetch(net::Protocol protocol, const net::IpAddress& client, net::Port client_port,
+                EndpointId end) const noexcept;
+
+  [[nodiscard]] ConnectionRecord& at(ConnectionId id) noexcept;
+  [[nodiscard]] const ConnectionRecord& at(ConnectionId id) const noexcept;
+  /// True if `id` is a record in use.
+  [[nodiscard]] bool contains(ConnectionId id) const noexcept;
+  /// Connections (and parents) that the record controls; kept beside it since it can be recounted.
+  [[nodiscard]] std::uint32_t& controlled(ConnectionId id) noexcept;
+  [[nodiscard]] std::uint32_t size() const noexcept;
+  [[nodiscard]] std::uint32_t capacity() const noexcept;
+  /// One past the highest index ever used; listings walk 1..end-1 and skip what is free.
+  [[nodiscard]] std::uint32_t end() const noexcept;
+
+ private:
+  struct Links {
+    ConnectionId next_original = 0;
+    ConnectionId next_reply = 0;
+    std::uint32_t controlled = 0;
+    std::uint8_t filed = 0;  // bit 0: by original, bit 1: by reply key
+  };
+  [[nodiscard]] std::uint32_t bucket(net::Protocol protocol,
+                                     const std::array<std::uint8_t, 16>& client,
+                                     net::Port client_port, EndpointId end) const noexcept;
+
+  std::array<std::uint64_t, 2> hash_key_;
+  std::vector<ConnectionRecord> records_;  // index 0 unused
+  std::vector<Links> links_;
+  std::vector<ConnectionId> original_heads_;
+  std::vector<ConnectionId> reply_heads_;
+  std::uint32_t bucket_mask_ = 0;
+  std::uint32_t free_head_ = 0;
+  std::uint32_t size_ = 0;
+  std::uint32_t end_ = 1;
+};
+
+}  // namespace lb::engine

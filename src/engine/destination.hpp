@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "engine/rate_estimator.hpp"
+#include "model/destination.hpp"
+#include "net/time.hpp"
+
+namespace lb::engine {
+
+/// A real server in a service, with what the director counts of it. Lives in the director's
+/// destination table under a stable `id`; schedulers and connections refer to it by pointer or id.
+struct Destination {
+  std::uint32_t id = 0;
+  std::uint32_t service_id = 0;  ///< of the service it belongs, or belonged, to
+  net::Family service_family = net::Family::kIpv4;
+  model::DestinationSpec spec;
+  std::int32_t last_weight = 0;  ///< the last weight that was not 0 (the mh table is made of it)
+  std::uint32_t active_connections = 0;
+  std::uint32_t inactive_connections = 0;
+  std::uint32_t persistent_connections = 0;
+  std::uint32_t references = 0;  ///< connections and templates bound to it
+  bool is_overloaded = false;    ///< reached its upper threshold, not yet below the lower
+  bool is_available = true;      ///< false: removed from its service, kept for its connections
+  Timestamp idle_since{};        ///< when it was removed or lost its last connection
+  RateEstimator statistics;
+
+  [[nodiscard]] std::int32_t weight() const noexcept { return spec.weight; }
+  /// May get new connections: has a weight and is not over its threshold.
+  [[nodiscard]] bool is_usable() const noexcept { return spec.weight > 0 && !is_overloaded; }
+};
+
+}  // namespace lb::engine

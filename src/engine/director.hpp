@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "engine/network_view.hpp"
+#include "engine/settings.hpp"
+#include "engine/verdict.hpp"
+#include "model/connection.hpp"
+#include "model/destination.hpp"
+#include "model/service.hpp"
+#include "net/packet.hpp"
+#include "net/result.hpp"
+#include "net/time.hpp"
+
+namespace lb::engine {
+
+/// Something packets are steered by: to a virtual service (or a connection of one), or from a
+/// real server whose answers are to be translated (NAT).
+struct SteeredEndpoint {
+  enum class Side : std::uint8_t { kVirtual, kReal };
+  Side side = Side::kVirtual;
+  net::Protocol protocol = net::Protocol::kTcp;
+  net::Endpoint end;  ///< port 0 on the virtual side: every port
+  friend bool operator==(const SteeredEndpoint&, const SteeredEndpoint&) = default;
+};
+
+/// Told of endpoints as they come into and go out of use; the data path keeps its maps by it.
+class SteeringListener {
+ public:
+  virtual ~SteeringListener() = default;
+  virtual void endpoint_added(const SteeredEndpoint& endpoint) noexcept = 0;
+  virtual void endpoint_removed(const SteeredEndpoint& endpoint) noexcept = 0;
+};
+
+struct DirectorOptions {
+  /// Connections (and templates) that fit; never grows.
+  std::uint32_t connection_capacity = 1U << 16;
+  /// Secret of the hash tables; random in the daemon, fixed in tests.
+  std::array<std::uint64_t, 2> hash_key{0x0706050403020100, 0x0f0e0d0c0b0a0908};
+  /// Size of the connection table that listings print ("size=4096"), as IPVS's conn_tab_bits.
+  std::uint32_t shown_table_size = 4096;
+};
+
+struct DirectorCounters {
+  std::array<std::uint64_t, kDropReasonCount> dropped{};
+  std::uint64_t to_host = 0;
+  std::uint64_t sent = 0;
+  std::uint64_t icmp_errors_sent = 0;
+  std::uint64_t connections_created = 0;
+  std::uint64_t connections_expired = 0;
+};
+
+/// The load balancer: services, destinations, connections, and what happens to a packet.
+///
+/// Pure: gets packets, time and configuration as arguments and returns verdicts. Not
+/// thread-safe; one thread owns it and all that it holds. Nothing on the packet path
+/// allocates, throws, locks or logs.
+class Director {
+ public:
+  /// `network` must outlive the director.
+  Director(const DirectorOptions& options, NetworkView& network);
+  ~Director();
+  Director(const Director&) = delete;
+  Director& operator=(const Director&) = delete;
+
+  /// Decides about one frame that came in by `ingress` (`kHost`: sent by the host's own stack),
+  /// rewriting it in place. What else leaves is added to `outputs`. Counts the verdict.
+  Verdict process(net::Packet& packet, InterfaceId ingress, Timestamp now,
+                  Outputs& outputs) noexcept;
+
+  /// Moves time on: expires connections, sweeps removed destinations, updates rates. Handles at
+  /// most `budget` timers and returns true if some that are due remain. Call it often (every
+  /// 10 ms or so); control requests see the time given last.
+  bool advance(Timestamp now, std::size_t budget = SIZE_MAX) noexcept;
+  [[nodiscard]] Timestamp now() const noexcept;
+
+  // Configuration. Errors are the errno values of kernel IPVS.
+  [[nodiscard]] Result<void> add_service(const model::ServiceSpec& spec);   // EEXIST ENOENT EINVAL
+  [[nodiscard]] Result<void> edit_service(const model::ServiceSpec& spec);  // ESRCH ENOENT EINVAL
+  [[nodiscard]] Result<void> delete_service(const model::ServiceKey& key);  // ESRCH
+  void flush();
+  [[nodiscard]] Result<void> add_destination(
+      const model::ServiceKey& key,
+      const model::DestinationSpec& spec);  // ESRCH EEXIST EINVAL ERANGE
+  [[nodiscard]] Result<void> edit_destination(
+      const model::ServiceKey& key,
+      const model::DestinationSpec& spec);  // ESRCH ENOENT EINVAL ERANGE
+  [[nodiscard]] Result<void> delete_destination(const model::ServiceKey& key,
+                                                const net::Endpoint& destination);  // ESRCH ENOENT
+  /// Zeroes the counters of one service with its destinations.
+  [[nodiscard]] Result<void> zero(const model::ServiceKey& key);  // ESRCH
+  /// Zeroes all counters.
+  void zero_all();
+  [[nodiscard]] model::Timeouts timeouts() const noexcept;
+  /// Sets those that are not 0.
+  [[nodiscard]] Result<void> set_timeouts(const model::Timeouts& timeouts);  // EINVAL
+  [[nodiscard]] const Settings& settings() const noexcept;
+  void set_settings(const Settings& settings) noexcept;
+
+  // Listings.
+  [[nodiscard]] bool has_service(const model::ServiceKey& key) const noexcept;
+  [[nodiscard]] std::optional<model::ServiceInfo> service(const model::ServiceKey& key) const;
+  /// All services: those by address first, then those by mark; within each, newest first.
+  [[nodiscard]] std::vector<model::ServiceInfo> services() const;
+  /// Keys only, in the order of `services`; for listings made in pieces.
+  [[nodiscard]] std::vector<model::ServiceKey> service_keys() const;
+  /// Destinations newest first, as every scheduler walks them; empty for an unknown service.
+  [[nodiscard]] std::vector<model::DestinationInfo> destinations(
+      const model::ServiceKey& key) const;
+  [[nodiscard]] std::uint32_t shown_table_size() const noexcept;
+  [[nodiscard]] std::size_t service_count() const noexcept;
+  /// Appends the connections found in up to `slots` slots of the table from `cursor` on; returns
+  /// where to go on, or nothing at the end. Start with 0. Connections made or gone meanwhile
+  /// may be missed; none is listed twice.
+  [[nodiscard]] std::optional<std::uint32_t> list_connections(
+      std::uint32_t cursor, std::uint32_t slots, std::vector<model::ConnectionInfo>& out) const;
+  [[nodiscard]] std::size_t connection_count() const noexcept;
+  [[nodiscard]] std::size_t connection_capacity() const noexcept;
+  [[nodiscard]] model::Statistics totals() const noexcept;
+  [[nodiscard]] const DirectorCounters& counters() const noexcept;
+  /// Counts a packet that whoever runs the director had to drop after `process`.
+  void count_drop(DropReason reason) noexcept;
+
+  /// Tells `listener` (null: nobody) of every endpoint in use now, then of each change.
+  void set_steering_listener(SteeringListener* listener);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace lb::engine

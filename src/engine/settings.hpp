@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+namespace lb::engine {
+
+/// The net.ipv4.vs.* settings that change what happens to packets; names and defaults as in
+/// the kernel (ipvs-sysctl.rst). A value of a switch is any non-zero number, as there.
+struct Settings {
+  std::int32_t amemthresh = 1024;
+  std::int32_t am_droprate = 10;
+  std::int32_t drop_entry = 0;
+  std::int32_t drop_packet = 0;
+  std::int32_t secure_tcp = 0;
+  std::int32_t conntrack = 0;
+  std::int32_t snat_reroute = 1;
+  std::int32_t cache_bypass = 0;
+  std::int32_t expire_nodest_conn = 0;
+  std::int32_t sloppy_tcp = 0;
+  std::int32_t sloppy_sctp = 0;
+  std::int32_t expire_quiescent_template = 0;
+  std::int32_t nat_icmp_send = 0;
+  std::int32_t pmtu_disc = 1;
+  std::int32_t backup_only = 0;
+  std::int32_t conn_reuse_mode = 1;
+  std::int32_t schedule_icmp = 0;
+  std::int32_t ignore_tunneled = 0;
+  std::int32_t run_estimation = 1;
+  std::int32_t lblc_expiration = 86400;   ///< seconds
+  std::int32_t lblcr_expiration = 86400;  ///< seconds
+};
+
+}  // namespace lb::engine

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "model/name.hpp"
+#include "net/address.hpp"
+
+namespace lb::model {
+
+/// One line of the connection listing (`ipvsadm -Lnc`, /proc/net/ip_vs_conn).
+struct ConnectionInfo {
+  net::Protocol protocol = net::Protocol::kTcp;  ///< kIp: template of a firewall mark
+  net::Endpoint client;
+  net::Endpoint virtual_end;  ///< of a mark template the address is the mark, in network order
+  net::Endpoint destination;
+  Name state;                    ///< "ESTABLISHED", "UDP", "NONE", "ASSURED", ...
+  std::uint32_t expires_in = 0;  ///< seconds, rounded down
+};
+
+}  // namespace lb::model
