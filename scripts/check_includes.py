@@ -37,7 +37,7 @@ ALLOWED = {
 PURE = ("net", "model", "engine")
 IMPURE_HEADERS = re.compile(
     r"^(thread|mutex|shared_mutex|condition_variable|future|iostream|fstream|filesystem|cstdio|"
-    r"stdio\.h|ctime|time\.h|unistd\.h|fcntl\.h|pthread\.h|poll\.h|sys/.*|arpa/inet\.h|netdb\.h|"
+    r"stdio\.h|ctime|time\.h|unistd\.h|fcntl\.h|pthread\.h|poll\.h|sys/.*|netdb\.h|"
     r"net/if\.h|netinet/.*|random)$"
 )
 PRINTING_MODULES = ("cli", "replay", "serve")
