@@ -29,7 +29,7 @@ struct Headers {
       Protocol::kIp;            ///< of the transport header (IPv6: after the extension headers)
   std::uint16_t ip_offset = 0;  ///< of the IP header
   std::uint16_t transport_offset = 0;
-  std::uint16_t end = 0;       ///< one past the IP packet; Ethernet padding lies beyond
+  std::uint32_t end = 0;       ///< one past the IP packet; Ethernet padding lies beyond
   std::uint8_t ttl = 0;        ///< or hop limit
   std::uint8_t tos = 0;        ///< or traffic class
   bool dont_fragment = false;  ///< IPv4 DF; IPv6: always true
