@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/connection.hpp"
+#include "model/statistics.hpp"
+#include "net/result.hpp"
+#include "wire/family.hpp"
+
+/// The SLUICE family: what IPVS has no command for, in messages of the same form. Requests take
+/// a `RequestContext` with the id of family "SLUICE" (`family_request(kSluiceName)`).
+namespace lb::wire {
+
+/// Numbers are part of the protocol: never reuse one.
+enum class SluiceCommand : std::uint8_t {
+  kNewConnection = 1,   ///< answer to kGetConnections
+  kGetConnections = 2,  ///< dump
+  kNewStatus = 3,       ///< answer to kGetStatus: first the director, then ...
+  kNewInterface = 4,    ///< ... one for each interface
+  kGetStatus = 5,       ///< dump
+  kNewSetting = 6,      ///< answer to kGetSetting
+  kGetSetting = 7,      ///< do: by name; dump: all
+  kSetSetting = 8,
+};
+
+/// A counter with the label that metrics and listings show.
+struct NamedCounter {
+  std::string name;
+  std::uint64_t value = 0;
+  friend bool operator==(const NamedCounter&, const NamedCounter&) = default;
+};
+
+/// What the director has done and has.
+struct DirectorStatus {
+  std::string version;
+  std::uint64_t uptime_seconds = 0;
+  std::uint64_t services = 0;
+  std::uint64_t connections = 0;
+  std::uint64_t connection_capacity = 0;
+  model::Statistics totals;
+  std::vector<NamedCounter> counters;  ///< sent, to_host, connections_created, ...
+  std::vector<NamedCounter> drops;     ///< by the labels of drop_reason.def, zeros included
+  friend bool operator==(const DirectorStatus&, const DirectorStatus&) = default;
+};
+
+/// One interface that the director serves.
+struct InterfaceStatus {
+  std::string name;
+  std::string xdp_mode;  ///< "native", "generic", "off"
+  std::string note;      ///< what an operator should know of it; may be empty
+  std::vector<NamedCounter> counters;
+  friend bool operator==(const InterfaceStatus&, const InterfaceStatus&) = default;
+};
+
+struct Status {
+  DirectorStatus director;
+  std::vector<InterfaceStatus> interfaces;
+};
+
+/// A setting by its sysctl name ("net.ipv4.vs.drop_entry") and its value as text.
+struct Setting {
+  std::string name;
+  std::string value;
+  friend bool operator==(const Setting&, const Setting&) = default;
+};
+
+// Client.
+
+[[nodiscard]] Message list_connections_request(const RequestContext& context);
+[[nodiscard]] Message status_request(const RequestContext& context);
+[[nodiscard]] Message list_settings_request(const RequestContext& context);
+[[nodiscard]] Message get_setting_request(const RequestContext& context, std::string_view name);
+[[nodiscard]] Message set_setting_request(const RequestContext& context, const Setting& setting);
+
+[[nodiscard]] Result<std::vector<model::ConnectionInfo>> read_connections(
+    std::span<const Message> answer);
+[[nodiscard]] Result<Status> read_status(std::span<const Message> answer);
+/// Also of `get_setting_request`: one.
+[[nodiscard]] Result<std::vector<Setting>> read_settings(std::span<const Message> answer);
+
+// Director.
+
+/// Name and value of a kSetSetting or kGetSetting request; what is absent is empty.
+[[nodiscard]] Result<Setting> parse_setting_request(const MessageView& request);
+/// Each appends one answer message. `flags`: NLM_F_MULTI in a dump.
+void encode_connection(Message& out, const MessageView& request, std::uint32_t port_id,
+                       std::uint16_t flags, const model::ConnectionInfo& connection);
+void encode_status(Message& out, const MessageView& request, std::uint32_t port_id,
+                   std::uint16_t flags, const DirectorStatus& status);
+void encode_interface(Message& out, const MessageView& request, std::uint32_t port_id,
+                      std::uint16_t flags, const InterfaceStatus& interface);
+void encode_setting(Message& out, const MessageView& request, std::uint32_t port_id,
+                    std::uint16_t flags, const Setting& setting);
+
+}  // namespace lb::wire
