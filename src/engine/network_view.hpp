@@ -31,6 +31,7 @@ struct RouteEntry {
   InterfaceId out = InterfaceId::kNone;
   std::uint32_t metric = 0;
   std::optional<net::IpAddress> source;  ///< preferred source address
+  bool local = false;  ///< `ip route add local`: every address in it is the director's own
   friend bool operator==(const RouteEntry&, const RouteEntry&) = default;
 };
 

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#include "net/parse.hpp"
+
+namespace lb::engine {
+
+/// Takes one from the TTL or hop limit, as a router does; `headers` follow. False, and nothing
+/// changed, if it is 0 or 1: then the caller sends an ICMP time exceeded about the packet as it
+/// came. IPVS does so itself for requests (from the virtual address); for answers of real
+/// servers the host's router does, from the address it has towards the server.
+[[nodiscard]] bool decrement_ttl(std::span<std::byte> bytes, net::Headers& headers) noexcept;
+
+/// What a host does with the IPv4 options of a packet that was sent to its address `own`: adds
+/// the address to a record route and fills a timestamp that asks for it by address (RFC 791,
+/// 3.1). Other options, and broken ones, stay as they are.
+void record_ipv4_options(std::span<std::byte> bytes, const net::Headers& headers,
+                         const net::IpAddress& own) noexcept;
+
+}  // namespace lb::engine
