@@ -32,6 +32,12 @@ constexpr std::array kSchedulers{
     Registered{"nq", without_seed<make_never_queue>},
     Registered{"fo", without_seed<make_failover>},
     Registered{"ovf", without_seed<make_overflow>},
+    Registered{"dh", without_seed<make_destination_hash>},
+    Registered{"sh", without_seed<make_source_hash>},
+    Registered{"mh", without_seed<make_maglev_hash>},
+    Registered{"lblc", make_locality},
+    Registered{"lblcr", make_locality_with_replication},
+    Registered{"twos", make_two_choices},
 };
 
 }  // namespace
