@@ -6,14 +6,15 @@
  * punt hands it to the socket of its receive queue. A forwarding step (the flow table) belongs
  * between the last two. Without an engine on the queue a service's packet is dropped and counted:
  * the host would answer it with a reset. */
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/in6.h>
 #include <linux/pkt_cls.h>
 #include <stdbool.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
 
 #include "bpf/steer_abi.h"
 
