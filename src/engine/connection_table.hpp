@@ -4,9 +4,10 @@
 #include <array>
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "engine/endpoint_table.hpp"
+#include "engine/siphash.hpp"
+#include "engine/zeroed_array.hpp"
 #include "model/destination.hpp"
 #include "net/address.hpp"
 #include "net/time.hpp"
@@ -49,7 +50,7 @@ struct ConnectionRecord {
   std::uint16_t reserved = 0;
   std::uint32_t committed = 0;  ///< written last; 0: the record is free
 };
-static_assert(sizeof(ConnectionRecord) == 64 || sizeof(ConnectionRecord) == 72);
+static_assert(sizeof(ConnectionRecord) == 64);
 
 /// All connections of the director, found by two keys.
 ///
@@ -58,15 +59,31 @@ static_assert(sizeof(ConnectionRecord) == 64 || sizeof(ConnectionRecord) == 72);
 /// answers. Records are addressed by index in one block that never grows: when it is full, `create`
 /// fails and the caller drops the packet, for a table that grows under a SYN flood takes the
 /// machine with it. Chains are kept beside the records and can be rebuilt from them. Hashes are
-/// SipHash under a secret key since clients choose what goes in. With equal keys the record made
-/// last is found.
+/// SipHash under a secret key since clients choose what goes in. With equal keys the record filed
+/// last is found; when it goes, the one before it is found again.
+///
+/// Chains are linked both ways: a client may give thousands of connections the same reply key (one
+/// source port, many ports of a mark service), and each must still be taken out in constant time.
+/// An index that was freed last is used first: its lines are warm, and the pages of a large table
+/// that were never needed stay untouched. So an index kept beyond `destroy` may soon mean
+/// another connection.
+///
+/// Example: the client 198.51.100.7:40000 opens 192.0.2.10:80/tcp (virtual end 1) and is sent to
+/// 10.0.0.2:8080 (real end 2). Filed under (tcp, 198.51.100.7:40000, 1) and, when masquerading,
+/// under (tcp, 198.51.100.7:40000, 2).
 class ConnectionTable {
  public:
+  /// More than 2^30 are not had.
+  static constexpr std::uint32_t kMaxCapacity = 1U << 30;
+
   ConnectionTable(std::uint32_t capacity, const std::array<std::uint64_t, 2>& hash_key);
 
-  /// Takes a free record and zeroes it; 0 if there is none. Not findable before `file`.
+  /// Takes a free record and gives it the values of a new one; 0 if there is none. Not findable
+  /// before `file`.
   [[nodiscard]] ConnectionId create() noexcept;
-  /// Makes the record findable by its original key and, if `by_reply`, by its reply key.
+  /// Makes the record findable by its original key and, if `by_reply`, by its reply key, and marks
+  /// it committed. The fields of its keys must be set, and must not change while it is filed.
+  /// Filing again makes it the newest.
   void file(ConnectionId id, bool by_reply) noexcept;
   /// Makes it unfindable by both keys; the record stays.
   void unfile(ConnectionId id) noexcept;
@@ -96,23 +113,40 @@ class ConnectionTable {
   [[nodiscard]] std::uint32_t end() const noexcept;
 
  private:
-  struct Links {
-    ConnectionId next_original = 0;
-    ConnectionId next_reply = 0;
-    std::uint32_t controlled = 0;
-    std::uint8_t filed = 0;  // bit 0: by original, bit 1: by reply key
-  };
-  [[nodiscard]] std::uint32_t bucket(net::Protocol protocol,
-                                     const std::array<std::uint8_t, 16>& client,
-                                     net::Port client_port, EndpointId end) const noexcept;
+  // Which of a record's two chains; also the place in `Heads` and `Links`.
+  enum Chain : std::uint8_t { kOriginal = 0, kReply = 1 };
+  static constexpr std::uint32_t kBucketBit = 1U << 31;
 
-  std::array<std::uint64_t, 2> hash_key_;
-  std::vector<ConnectionRecord> records_;  // index 0 unused
-  std::vector<Links> links_;
-  std::vector<ConnectionId> original_heads_;
-  std::vector<ConnectionId> reply_heads_;
-  std::uint32_t bucket_mask_ = 0;
-  std::uint32_t free_head_ = 0;
+  struct Heads {
+    std::array<ConnectionId, 2> first;  // by Chain; 0: empty
+  };
+  struct Link {
+    ConnectionId next;       // older; 0: none. Of a free record: the next free one
+    std::uint32_t previous;  // newer, or kBucketBit | bucket at the head; 0: not filed
+  };
+  struct Links {
+    std::array<Link, 2> chain;  // by Chain
+    std::uint32_t controlled;
+    std::uint32_t in_use;
+  };
+  [[nodiscard]] std::uint32_t bucket(net::Family family, const std::array<std::uint8_t, 16>& client,
+                                     net::Port client_port, EndpointId end,
+                                     net::Protocol protocol) const noexcept {
+    return static_cast<std::uint32_t>(
+               hash_connection(hash_key_, family, client, client_port, end, protocol)) &
+           bucket_mask_;
+  }
+  void link(ConnectionId id, Chain chain) noexcept;
+  void unlink(ConnectionId id, Chain chain) noexcept;
+
+  HashKey hash_key_;
+  std::uint32_t capacity_;
+  std::uint32_t bucket_mask_;
+  ZeroedArray<ConnectionRecord> block_;  // where the records live if nobody supplies memory
+  std::span<ConnectionRecord> records_;  // index 0 unused
+  ZeroedArray<Links> links_;
+  ZeroedArray<Heads> heads_;
+  ConnectionId free_ = 0;  // the record freed last
   std::uint32_t size_ = 0;
   std::uint32_t end_ = 1;
 };

@@ -3,8 +3,9 @@
 
 #include <array>
 #include <cstdint>
-#include <vector>
 
+#include "engine/siphash.hpp"
+#include "engine/zeroed_array.hpp"
 #include "net/address.hpp"
 
 namespace lb::engine {
@@ -17,7 +18,8 @@ using EndpointId = std::uint32_t;
 /// Connections name their virtual and their real end by number: a record stays small, a look-up
 /// that misses here needs no look into the connection table, and XDP can steer by the same
 /// numbers. Fixed capacity, open addressing over a keyed hash (clients choose ports of port-0
-/// services). Numbers are given out from 1; a freed number is used again last.
+/// services). Numbers are given out from 1; a freed number is used again last, so that whoever
+/// still holds it (a packet on its way, XDP on another core) meets nothing new for long.
 ///
 /// Example: the service 192.0.2.10:80/tcp and its 1000 connections share one virtual endpoint
 /// with 1001 references.
@@ -29,6 +31,9 @@ class EndpointTable {
     net::Protocol protocol = net::Protocol::kIp;
     std::uint32_t references = 0;
   };
+
+  /// More than 2^30 are not had.
+  static constexpr std::uint32_t kMaxCapacity = 1U << 30;
 
   EndpointTable(std::uint32_t capacity, const std::array<std::uint64_t, 2>& hash_key);
 
@@ -49,14 +54,29 @@ class EndpointTable {
   [[nodiscard]] std::uint32_t capacity() const noexcept;
 
  private:
-  [[nodiscard]] std::uint64_t hash(net::Protocol protocol, const net::IpAddress& address,
-                                   net::Port port) const noexcept;
+  struct Slot {
+    std::uint32_t tag = 0;  // low half of the hash: says where the entry belongs, mostly also what
+    EndpointId id = 0;      // 0: empty
+  };
+  [[nodiscard]] std::uint32_t tag(net::Protocol protocol, const net::IpAddress& address,
+                                  net::Port port) const noexcept {
+    return static_cast<std::uint32_t>(
+        hash_endpoint(hash_key_, address.family(), address.bytes(), port, protocol));
+  }
+  [[nodiscard]] std::uint32_t slot_of(std::uint32_t tag, net::Protocol protocol,
+                                      const net::IpAddress& address, net::Port port) const noexcept;
+  [[nodiscard]] EndpointId take_number() noexcept;
+  void empty_slot(std::uint32_t slot) noexcept;
 
-  std::array<std::uint64_t, 2> hash_key_;
-  std::vector<Entry> entries_;     // by number; 0 unused
-  std::vector<EndpointId> slots_;  // open addressing; 0 empty
-  std::vector<EndpointId> free_;   // ring of free numbers
-  std::uint32_t free_head_ = 0;
+  HashKey hash_key_;
+  std::uint32_t capacity_;
+  std::uint32_t slot_mask_;
+  ZeroedArray<Entry> entries_;     // by number; 0 unused
+  ZeroedArray<Slot> slots_;        // open addressing, linear probing, at most half full
+  ZeroedArray<EndpointId> freed_;  // ring of the numbers that were given back, oldest at the head
+  std::uint32_t freed_head_ = 0;
+  std::uint32_t freed_count_ = 0;
+  std::uint32_t next_fresh_ = 1;  // numbers from here on were never given out
   std::uint32_t size_ = 0;
 };
 

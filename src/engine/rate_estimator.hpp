@@ -24,6 +24,9 @@ class RateEstimator {
   struct Average {
     std::uint64_t last = 0;
     std::uint64_t value = 0;  ///< fixed point: 2^10 (connections, packets) or 2^5 (bytes) per unit
+
+    void add(std::uint64_t count, unsigned bits) noexcept;
+    [[nodiscard]] std::uint64_t shown(unsigned bits) const noexcept;
   };
   model::Counters base_;
   Average connections_, packets_in_, packets_out_, bytes_in_, bytes_out_;

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <vector>
 
+#include "engine/zeroed_array.hpp"
 #include "net/time.hpp"
 
 namespace lb::engine {
@@ -16,35 +17,69 @@ namespace lb::engine {
 /// Timers are lazy. Every packet moves a connection's expiry, but the wheel is told only when the
 /// new time is earlier than the armed one; a timer that fires too early finds the later expiry
 /// in the record and is armed again. Arm, disarm and fire are O(1); nothing allocates after
-/// construction. Ticks are 16 ms; times beyond the wheel's reach are parked in its last slot
-/// and come round again.
+/// construction. Ticks are 16 ms: a timer fires at the first tick at or after its time, never
+/// before, if `next_due` is called that often.
+///
+/// The near wheel has a slot for each of the next 65,536 ticks (17 minutes). So the timeouts of
+/// IPVS (3 to 900 s) are never moved from coarse slots to finer ones, which for a table full of
+/// SYN_RECV would be one long pause. Two far wheels of 256 slots hold what is longer: each slot
+/// spans a whole turn of the wheel below and is spread over it when that turn begins. What lies
+/// beyond them (795 days) is parked in their last slot and comes round again. Bitmaps of the
+/// slots in use let time jump over empty ones.
 class TimerWheel {
  public:
-  /// For indices 1..capacity.
+  static constexpr Duration kTick = std::chrono::milliseconds(16);
+
+  /// For indices 1..capacity (less than 2^31).
   TimerWheel(std::uint32_t capacity, Timestamp start);
 
-  /// Arms (or re-arms) the timer of `index` to fire at `when`, rounded up to a tick.
+  /// Arms (or re-arms) the timer of `index` to fire at `when`, rounded up to a tick. A time that
+  /// has passed is due at once.
   void arm(std::uint32_t index, Timestamp when) noexcept;
   /// Does nothing if it is not armed.
   void disarm(std::uint32_t index) noexcept;
   /// When the timer is set to fire; nothing if it is not armed.
   [[nodiscard]] std::optional<Timestamp> armed(std::uint32_t index) const noexcept;
   /// Moves time towards `now` and returns the next timer that is due, disarmed; 0 if none is.
-  /// Call it until it returns 0, or leave the rest for later: no timer is lost.
+  /// Call it until it returns 0, or leave the rest for later: no timer is lost. `now` must not go
+  /// back. Timers of one tick come in no particular order.
   [[nodiscard]] std::uint32_t next_due(Timestamp now) noexcept;
 
  private:
+  static constexpr unsigned kNearBits = 16;
+  static constexpr unsigned kFarBits = 8;
+  static constexpr std::uint32_t kNearSlots = 1U << kNearBits;
+  static constexpr std::uint32_t kFarSlots = 1U << kFarBits;
+  // Slot numbers: the near wheel, the two far ones, and the list of those that are due.
+  static constexpr std::uint32_t kMiddle = kNearSlots;
+  static constexpr std::uint32_t kOuter = kMiddle + kFarSlots;
+  static constexpr std::uint32_t kDue = kOuter + kFarSlots;
+  static constexpr std::uint32_t kSlots = kDue + 1;
+  static constexpr std::size_t kWords = kSlots / 64 + 1;
+  static constexpr std::uint32_t kSlotBit = 1U << 31;
+
   struct Node {
-    std::uint32_t next = 0;
-    std::uint32_t previous = 0;  // index, or kSlotBit | slot number at the head of a list
-    std::int64_t tick = -1;      // when to fire; -1: not armed
+    std::uint32_t next;      // 0: last of its list
+    std::uint32_t previous;  // index, or kSlotBit | slot at the head of a list; 0: not armed
+    std::int64_t tick;       // when to fire
   };
+  [[nodiscard]] std::uint32_t slot_for(std::int64_t tick) const noexcept;
   void link(std::uint32_t index) noexcept;
   void unlink(std::uint32_t index) noexcept;
+  void mark_used(std::uint32_t slot) noexcept;
+  void mark_empty(std::uint32_t slot) noexcept;
+  [[nodiscard]] std::uint32_t next_used(std::uint32_t base, std::uint32_t slots,
+                                        std::uint32_t after) const noexcept;
+  [[nodiscard]] std::int64_t next_event() const noexcept;
+  void spread(std::uint32_t slot) noexcept;
+  void enter(std::int64_t tick) noexcept;
 
-  std::vector<Node> nodes_;
-  std::vector<std::uint32_t> slots_;
-  std::int64_t current_tick_ = 0;
+  ZeroedArray<Node> nodes_;
+  ZeroedArray<std::uint32_t> heads_;  // of the slots' lists; 0: empty
+  // A bit for each slot in use, and a bit for each word of those that is not 0.
+  std::array<std::uint64_t, kWords> used_{};
+  std::array<std::uint64_t, kWords / 64 + 1> used_words_{};
+  std::int64_t current_tick_;  // all timers up to this tick are in the due list, or have fired
 };
 
 }  // namespace lb::engine

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/endpoint_table.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cassert>
+
+namespace lb::engine {
+
+EndpointTable::EndpointTable(std::uint32_t capacity, const std::array<std::uint64_t, 2>& hash_key)
+    : hash_key_(hash_key),
+      capacity_(std::min(capacity, kMaxCapacity)),
+      slot_mask_(std::bit_ceil(std::max(capacity_, 1U) * 2) - 1),
+      entries_(std::size_t{capacity_} + 1),
+      slots_(std::size_t{slot_mask_} + 1),
+      freed_(capacity_) {}
+
+/// The slot that holds the endpoint, or the empty slot where it would go.
+std::uint32_t EndpointTable::slot_of(std::uint32_t tag, net::Protocol protocol,
+                                     const net::IpAddress& address, net::Port port) const noexcept {
+  std::uint32_t slot = tag & slot_mask_;
+  for (; slots_[slot].id != 0; slot = (slot + 1) & slot_mask_) {
+    if (slots_[slot].tag != tag) continue;
+    const Entry& entry = entries_[slots_[slot].id];
+    if (entry.port == port && entry.protocol == protocol && entry.address == address) break;
+  }
+  return slot;
+}
+
+EndpointId EndpointTable::find(net::Protocol protocol, const net::IpAddress& address,
+                               net::Port port) const noexcept {
+  return slots_[slot_of(tag(protocol, address, port), protocol, address, port)].id;
+}
+
+EndpointId EndpointTable::acquire(net::Protocol protocol, const net::IpAddress& address,
+                                  net::Port port) noexcept {
+  const std::uint32_t hash = tag(protocol, address, port);
+  Slot& slot = slots_[slot_of(hash, protocol, address, port)];
+  if (slot.id != 0) {
+    ++entries_[slot.id].references;
+    return slot.id;
+  }
+  const EndpointId id = take_number();
+  if (id == 0) return 0;
+  slot = {.tag = hash, .id = id};
+  entries_[id] = {.address = address, .port = port, .protocol = protocol, .references = 1};
+  ++size_;
+  return id;
+}
+
+EndpointId EndpointTable::take_number() noexcept {
+  if (next_fresh_ <= capacity_) return next_fresh_++;
+  if (freed_count_ == 0) return 0;
+  const EndpointId id = freed_[freed_head_];
+  freed_head_ = freed_head_ + 1 == capacity_ ? 0 : freed_head_ + 1;
+  --freed_count_;
+  return id;
+}
+
+void EndpointTable::retain(EndpointId id) noexcept {
+  assert(id != 0 && id < next_fresh_ && entries_[id].references != 0);
+  ++entries_[id].references;
+}
+
+bool EndpointTable::release(EndpointId id) noexcept {
+  assert(id != 0 && id < next_fresh_ && entries_[id].references != 0);
+  Entry& entry = entries_[id];
+  if (--entry.references != 0) return false;
+  empty_slot(slot_of(tag(entry.protocol, entry.address, entry.port), entry.protocol, entry.address,
+                     entry.port));
+  const std::uint64_t tail = std::uint64_t{freed_head_} + freed_count_;
+  freed_[tail < capacity_ ? tail : tail - capacity_] = id;
+  ++freed_count_;
+  --size_;
+  return true;
+}
+
+/// Empties the slot and moves back those behind it that would no longer be found, so that no
+/// tombstones pile up.
+void EndpointTable::empty_slot(std::uint32_t slot) noexcept {
+  std::uint32_t hole = slot;
+  for (std::uint32_t next = (hole + 1) & slot_mask_; slots_[next].id != 0;
+       next = (next + 1) & slot_mask_) {
+    // An entry may move if the hole lies between the slot it belongs in and where it is.
+    const std::uint32_t from_home = (next - slots_[next].tag) & slot_mask_;
+    const std::uint32_t from_hole = (next - hole) & slot_mask_;
+    if (from_home < from_hole) continue;
+    slots_[hole] = slots_[next];
+    hole = next;
+  }
+  slots_[hole] = {};
+}
+
+const EndpointTable::Entry& EndpointTable::at(EndpointId id) const noexcept {
+  assert(id < next_fresh_);
+  return entries_[id];
+}
+
+std::uint32_t EndpointTable::size() const noexcept { return size_; }
+
+std::uint32_t EndpointTable::capacity() const noexcept { return capacity_; }
+
+}  // namespace lb::engine
