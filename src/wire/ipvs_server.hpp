@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -43,8 +45,7 @@ enum class Detail : std::uint8_t {
 struct DestinationRequest {
   std::uint16_t family = 0;  ///< 0: that of the service
   std::array<std::uint8_t, 16> address{};
-  std::uint32_t weight = 0;     ///< unsigned here: the caller checks the sign
-  model::DestinationSpec spec;  ///< without address and weight
+  model::DestinationSpec spec;  ///< without address
 };
 /// EINVAL: an attribute is missing or malformed.
 [[nodiscard]] Result<DestinationRequest> parse_destination(

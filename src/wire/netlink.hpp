@@ -87,6 +87,13 @@ class MessageWriter {
   std::size_t start_ = 0;  ///< of the message in work
 };
 
+struct Attribute {
+  unsigned type = 0;  ///< without the flag bits NLA_F_NESTED and NLA_F_NET_BYTEORDER
+  std::span<const std::byte> data;
+};
+/// Takes the first attribute off `bytes`, or returns nothing if there is no whole one.
+[[nodiscard]] std::optional<Attribute> take_attribute(std::span<const std::byte>& bytes) noexcept;
+
 /// What an attribute must look like (nla_policy, linux/netlink.h).
 struct AttributeRule {
   enum class Kind : std::uint8_t {

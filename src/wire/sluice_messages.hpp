@@ -29,6 +29,8 @@ enum class SluiceCommand : std::uint8_t {
   kSetSetting = 8,
 };
 
+inline constexpr std::uint32_t kSluiceHighestAttribute = 23;
+
 /// A counter with the label that metrics and listings show.
 struct NamedCounter {
   std::string name;

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "wire/sluice_messages.hpp"
+
+#include <linux/netlink.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+#include "wire/ipvs_attributes.hpp"
+
+namespace lb::wire {
+namespace {
+
+/// Attributes of all commands. Numbers are part of the protocol: never reuse one.
+enum SluiceAttribute : unsigned {
+  kProtocol = 1,   // u16
+  kClientAddress,  // 4 or 16 bytes; so are the others
+  kClientPort,     // be16; so are the others
+  kVirtualAddress,
+  kVirtualPort,
+  kDestinationAddress,
+  kDestinationPort,
+  kState,               // text
+  kExpires,             // u32, seconds
+  kVersion,             // text
+  kUptime,              // u64, seconds
+  kServices,            // u64
+  kConnections,         // u64
+  kConnectionCapacity,  // u64
+  kTotals,              // nest as IPVS's STATS64
+  kCounters,            // nest of nests numbered from 1, each with kName and kCount
+  kDrops,               // likewise
+  kInterface,           // text
+  kXdpMode,             // text
+  kNote,                // text
+  kName,                // text
+  kValue,               // text
+  kCount,               // u64
+};
+static_assert(kCount == kSluiceHighestAttribute);
+
+constexpr AttributeRule kText{AttributeRule::Kind::kText, 4095};
+constexpr AttributeRule kU64{AttributeRule::Kind::kAtLeast, 8};
+
+constexpr auto kRules = [] {
+  std::array<AttributeRule, kSluiceHighestAttribute + 1> rules{};
+  for (const auto type : {kProtocol, kClientPort, kVirtualPort, kDestinationPort}) {
+    rules[type] = kU16;
+  }
+  for (const auto type : {kClientAddress, kVirtualAddress, kDestinationAddress}) {
+    rules[type] = kAddressBytes;
+  }
+  for (const auto type : {kState, kVersion, kInterface, kXdpMode, kNote, kName, kValue}) {
+    rules[type] = kText;
+  }
+  rules[kExpires] = kU32;
+  for (const auto type : {kUptime, kServices, kConnections, kConnectionCapacity, kCount}) {
+    rules[type] = kU64;
+  }
+  for (const auto type : {kTotals, kCounters, kDrops}) rules[type] = kNested;
+  return rules;
+}();
+
+constexpr std::uint16_t kDo = NLM_F_REQUEST | NLM_F_ACK;
+constexpr std::uint16_t kDump = kDo | NLM_F_DUMP;
+
+// A nest has a 16-bit length; so many counters with names of that length fit one.
+constexpr std::size_t kMaxCounters = 512;
+constexpr std::size_t kMaxCounterName = 63;
+
+template <class Fill>
+Message request_message(const RequestContext& context, SluiceCommand command, std::uint16_t flags,
+                        Fill fill) {
+  Message message;
+  MessageWriter writer(message);
+  writer.begin({.type = context.family,
+                .flags = flags,
+                .sequence = context.sequence,
+                .port_id = context.port_id,
+                .command = static_cast<std::uint8_t>(command)});
+  fill(writer);
+  writer.end();
+  return message;
+}
+
+template <class Fill>
+void answer(Message& out, const MessageView& request, std::uint32_t port_id, std::uint16_t flags,
+            SluiceCommand command, Fill fill) {
+  MessageWriter writer(out);
+  writer.begin({.type = kSluiceFamily,
+                .flags = flags,
+                .sequence = request.header.sequence,
+                .port_id = port_id,
+                .command = static_cast<std::uint8_t>(command)});
+  fill(writer);
+  writer.end();
+}
+
+void put_endpoint(MessageWriter& writer, unsigned address, unsigned port,
+                  const net::Endpoint& end) {
+  writer.put_bytes(address,
+                   std::as_bytes(std::span(end.address.bytes())).first(end.address.size()));
+  writer.put_be16(port, end.port);
+}
+
+/// The family follows from the length of the address.
+std::optional<net::Endpoint> endpoint_of(const AttributeTable& table, unsigned address,
+                                         unsigned port) {
+  const auto bytes = table.bytes(address);
+  if (bytes.size() != 4 && bytes.size() != 16) return std::nullopt;
+  const auto family = bytes.size() == 4 ? net::Family::kIpv4 : net::Family::kIpv6;
+  return net::Endpoint{.address = make_address(family, address_bytes(bytes)),
+                       .port = table.be16(port)};
+}
+
+void put_counters(MessageWriter& writer, unsigned type, std::span<const NamedCounter> counters) {
+  const auto list = writer.begin_nest(type);
+  unsigned index = 0;
+  for (const auto& counter : counters.first(std::min(counters.size(), kMaxCounters))) {
+    const auto item = writer.begin_nest(++index);
+    writer.put_string(kName, std::string_view(counter.name).substr(0, kMaxCounterName));
+    writer.put_u64(kCount, counter.value);
+    writer.end_nest(item);
+  }
+  writer.end_nest(list);
+}
+
+std::vector<NamedCounter> counters_of(std::span<const std::byte> list) {
+  std::vector<NamedCounter> counters;
+  while (const auto item = take_attribute(list)) {
+    const auto table = AttributeTable::parse(item->data, kRules);
+    if (!table || !table->has(kName) || !table->has(kCount)) continue;
+    counters.push_back({.name = std::string(table->text(kName)), .value = table->u64(kCount)});
+  }
+  return counters;
+}
+
+std::optional<model::ConnectionInfo> connection_of(const AttributeTable& table) {
+  const auto client = endpoint_of(table, kClientAddress, kClientPort);
+  const auto virtual_end = endpoint_of(table, kVirtualAddress, kVirtualPort);
+  const auto destination = endpoint_of(table, kDestinationAddress, kDestinationPort);
+  if (!client || !virtual_end || !destination) return std::nullopt;
+  return model::ConnectionInfo{.protocol = static_cast<net::Protocol>(table.u16(kProtocol)),
+                               .client = *client,
+                               .virtual_end = *virtual_end,
+                               .destination = *destination,
+                               .state = table.text(kState),
+                               .expires_in = table.u32(kExpires)};
+}
+
+DirectorStatus director_of(const AttributeTable& table) {
+  return {.version = std::string(table.text(kVersion)),
+          .uptime_seconds = table.u64(kUptime),
+          .services = table.u64(kServices),
+          .connections = table.u64(kConnections),
+          .connection_capacity = table.u64(kConnectionCapacity),
+          .totals = read_statistics64(table.bytes(kTotals)),
+          .counters = counters_of(table.bytes(kCounters)),
+          .drops = counters_of(table.bytes(kDrops))};
+}
+
+InterfaceStatus interface_of(const AttributeTable& table) {
+  return {.name = std::string(table.text(kInterface)),
+          .xdp_mode = std::string(table.text(kXdpMode)),
+          .note = std::string(table.text(kNote)),
+          .counters = counters_of(table.bytes(kCounters))};
+}
+
+/// Hands each answer message of the family to `visit(command, table)`, which returns false if it
+/// makes no sense.
+template <class Visit>
+Result<void> visit_all(std::span<const Message> answer, Visit visit) {
+  if (auto result = outcome(answer); !result) return result;
+  for (const auto& message : answer) {
+    const auto view = view_message(message);
+    if (!view || !view->has_command) continue;
+    const auto table = AttributeTable::parse(view->attributes, kRules);
+    if (!table || !visit(static_cast<SluiceCommand>(view->header.command), *table)) {
+      return failure(EBADMSG);
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Message list_connections_request(const RequestContext& context) {
+  return request_message(context, SluiceCommand::kGetConnections, kDump, [](MessageWriter&) {});
+}
+Message status_request(const RequestContext& context) {
+  return request_message(context, SluiceCommand::kGetStatus, kDump, [](MessageWriter&) {});
+}
+Message list_settings_request(const RequestContext& context) {
+  return request_message(context, SluiceCommand::kGetSetting, kDump, [](MessageWriter&) {});
+}
+Message get_setting_request(const RequestContext& context, std::string_view name) {
+  return request_message(context, SluiceCommand::kGetSetting, kDo,
+                         [&](MessageWriter& writer) { writer.put_string(kName, name); });
+}
+Message set_setting_request(const RequestContext& context, const Setting& setting) {
+  return request_message(context, SluiceCommand::kSetSetting, kDo, [&](MessageWriter& writer) {
+    writer.put_string(kName, setting.name);
+    writer.put_string(kValue, setting.value);
+  });
+}
+
+Result<std::vector<model::ConnectionInfo>> read_connections(std::span<const Message> answer) {
+  std::vector<model::ConnectionInfo> connections;
+  const auto result = visit_all(answer, [&](SluiceCommand command, const AttributeTable& table) {
+    if (command != SluiceCommand::kNewConnection) return false;
+    const auto connection = connection_of(table);
+    if (connection) connections.push_back(*connection);
+    return connection.has_value();
+  });
+  if (!result) return tl::unexpected(result.error());
+  return connections;
+}
+
+Result<Status> read_status(std::span<const Message> answer) {
+  Status status;
+  bool has_director = false;
+  const auto result = visit_all(answer, [&](SluiceCommand command, const AttributeTable& table) {
+    if (command == SluiceCommand::kNewStatus) {
+      status.director = director_of(table);
+      has_director = true;
+    } else if (command == SluiceCommand::kNewInterface) {
+      status.interfaces.push_back(interface_of(table));
+    }
+    return true;  // a newer director may tell more
+  });
+  if (!result) return tl::unexpected(result.error());
+  if (!has_director) return failure(EBADMSG);
+  return status;
+}
+
+Result<std::vector<Setting>> read_settings(std::span<const Message> answer) {
+  std::vector<Setting> settings;
+  const auto result = visit_all(answer, [&](SluiceCommand command, const AttributeTable& table) {
+    if (command != SluiceCommand::kNewSetting || !table.has(kName)) return false;
+    settings.push_back(
+        {.name = std::string(table.text(kName)), .value = std::string(table.text(kValue))});
+    return true;
+  });
+  if (!result) return tl::unexpected(result.error());
+  return settings;
+}
+
+Result<Setting> parse_setting_request(const MessageView& request) {
+  const auto table = AttributeTable::parse(request.attributes, kRules);
+  if (!table) return tl::unexpected(table.error());
+  return Setting{.name = std::string(table->text(kName)),
+                 .value = std::string(table->text(kValue))};
+}
+
+void encode_connection(Message& out, const MessageView& request, std::uint32_t port_id,
+                       std::uint16_t flags, const model::ConnectionInfo& connection) {
+  answer(out, request, port_id, flags, SluiceCommand::kNewConnection, [&](MessageWriter& writer) {
+    writer.put_u16(kProtocol, static_cast<std::uint16_t>(connection.protocol));
+    put_endpoint(writer, kClientAddress, kClientPort, connection.client);
+    put_endpoint(writer, kVirtualAddress, kVirtualPort, connection.virtual_end);
+    put_endpoint(writer, kDestinationAddress, kDestinationPort, connection.destination);
+    writer.put_string(kState, connection.state.view());
+    writer.put_u32(kExpires, connection.expires_in);
+  });
+}
+
+void encode_status(Message& out, const MessageView& request, std::uint32_t port_id,
+                   std::uint16_t flags, const DirectorStatus& status) {
+  answer(out, request, port_id, flags, SluiceCommand::kNewStatus, [&](MessageWriter& writer) {
+    writer.put_string(kVersion, status.version);
+    writer.put_u64(kUptime, status.uptime_seconds);
+    writer.put_u64(kServices, status.services);
+    writer.put_u64(kConnections, status.connections);
+    writer.put_u64(kConnectionCapacity, status.connection_capacity);
+    put_statistics64(writer, kTotals, status.totals);
+    put_counters(writer, kCounters, status.counters);
+    put_counters(writer, kDrops, status.drops);
+  });
+}
+
+void encode_interface(Message& out, const MessageView& request, std::uint32_t port_id,
+                      std::uint16_t flags, const InterfaceStatus& interface) {
+  answer(out, request, port_id, flags, SluiceCommand::kNewInterface, [&](MessageWriter& writer) {
+    writer.put_string(kInterface, interface.name);
+    writer.put_string(kXdpMode, interface.xdp_mode);
+    writer.put_string(kNote, std::string_view(interface.note).substr(0, kText.size));
+    put_counters(writer, kCounters, interface.counters);
+  });
+}
+
+void encode_setting(Message& out, const MessageView& request, std::uint32_t port_id,
+                    std::uint16_t flags, const Setting& setting) {
+  answer(out, request, port_id, flags, SluiceCommand::kNewSetting, [&](MessageWriter& writer) {
+    writer.put_string(kName, setting.name);
+    writer.put_string(kValue, setting.value);
+  });
+}
+
+}  // namespace lb::wire
