@@ -13,9 +13,10 @@ namespace lb::engine {
 ///
 /// Checksums are updated by what changed (RFC 1624), so one that was wrong stays wrong by the
 /// same amount, as in IPVS. Exceptions: a field that holds only the pseudo-header sum (a packet
-/// that left its sender's kernel before its checksum was computed) is computed in full; a UDP
-/// checksum of zero means "none" and stays; one that becomes zero is written as 0xffff (RFC 768);
-/// the CRC32c of SCTP can't be updated, so it is computed anew, and only if the port changes.
+/// that left its sender's kernel before its checksum was computed) and a UDP checksum of zero
+/// ("none", RFC 768; IPVS gives such packets one) are computed in full; a UDP checksum that
+/// becomes zero is written as 0xffff; the CRC32c of SCTP can't be updated, so it is computed
+/// anew, and only if the port changes or it was left out.
 /// Of fragments other than the first, and of protocols without ports, only addresses change.
 
 /// Sends the packet to `to` (request direction). False, and nothing changed, if the transport

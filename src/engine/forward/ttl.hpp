@@ -14,9 +14,8 @@ namespace lb::engine {
 /// servers the host's router does, from the address it has towards the server.
 [[nodiscard]] bool decrement_ttl(std::span<std::byte> bytes, net::Headers& headers) noexcept;
 
-/// What a host does with the IPv4 options of a packet that was sent to its address `own`: adds
-/// the address to a record route and fills a timestamp that asks for it by address (RFC 791,
-/// 3.1). Other options, and broken ones, stay as they are.
+/// Adds the address `own` to a record route option (RFC 791, 3.1), as a host does with a packet
+/// that was sent to its address `own`. Other options, and broken ones, stay as they are.
 void record_ipv4_options(std::span<std::byte> bytes, const net::Headers& headers,
                          const net::IpAddress& own) noexcept;
 

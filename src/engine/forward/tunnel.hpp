@@ -32,9 +32,10 @@ inline constexpr std::size_t kMaxTunnelOverhead = 40 + 8 + 4;
 /// the inner packet is completed first. False, and nothing changed, without headroom or if the
 /// packet would exceed 65535 bytes.
 ///
-/// GUE: version 0, no options; the source port is a hash of the inner flow (RFC 7510). Remote
-/// checksum offload only ever concerns packets with an unfinished checksum; they are finished
-/// here, so the flag means the same as the outer checksum, as in the kernel.
+/// GUE: version 0, no options; the source port is a hash of the inner flow
+/// (draft-ietf-intarea-gue). Remote checksum offload only ever concerns packets with an unfinished
+/// checksum; they are finished here, so the flag means the same as the outer checksum, as in the
+/// kernel.
 [[nodiscard]] bool encapsulate(net::Packet& packet, net::Headers& headers,
                                const Tunnel& tunnel) noexcept;
 
