@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/configuration.hpp"
+
+#include <fmt/format.h>
+#include <net/if.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <limits>
+#include <utility>
+
+#define TOML_EXCEPTIONS 0
+#include <toml++/toml.h>
+
+namespace lb::daemon {
+namespace {
+
+using Outcome = tl::expected<void, std::string>;
+
+struct SettingName {
+  std::string_view name;
+  std::int32_t engine::Settings::*member;
+};
+
+// Named as the files under /proc/sys/net/ipv4/vs.
+constexpr auto kSettings = std::to_array<SettingName>({
+    {"amemthresh", &engine::Settings::amemthresh},
+    {"am_droprate", &engine::Settings::am_droprate},
+    {"drop_entry", &engine::Settings::drop_entry},
+    {"drop_packet", &engine::Settings::drop_packet},
+    {"secure_tcp", &engine::Settings::secure_tcp},
+    {"conntrack", &engine::Settings::conntrack},
+    {"snat_reroute", &engine::Settings::snat_reroute},
+    {"cache_bypass", &engine::Settings::cache_bypass},
+    {"expire_nodest_conn", &engine::Settings::expire_nodest_conn},
+    {"sloppy_tcp", &engine::Settings::sloppy_tcp},
+    {"sloppy_sctp", &engine::Settings::sloppy_sctp},
+    {"expire_quiescent_template", &engine::Settings::expire_quiescent_template},
+    {"nat_icmp_send", &engine::Settings::nat_icmp_send},
+    {"pmtu_disc", &engine::Settings::pmtu_disc},
+    {"backup_only", &engine::Settings::backup_only},
+    {"conn_reuse_mode", &engine::Settings::conn_reuse_mode},
+    {"schedule_icmp", &engine::Settings::schedule_icmp},
+    {"ignore_tunneled", &engine::Settings::ignore_tunneled},
+    {"run_estimation", &engine::Settings::run_estimation},
+    {"lblc_expiration", &engine::Settings::lblc_expiration},
+    {"lblcr_expiration", &engine::Settings::lblcr_expiration},
+});
+
+/// Turns toml++ nodes into configuration values; every error carries its place.
+class Reader {
+ public:
+  explicit Reader(std::string_view name) : name_(name) {}
+
+  [[nodiscard]] tl::unexpected<std::string> error(const toml::source_region& where,
+                                                  std::string_view what) const {
+    return tl::unexpected(
+        fmt::format("{}:{}:{}: {}", name_, where.begin.line, where.begin.column, what));
+  }
+
+  [[nodiscard]] Outcome top_level(const toml::table& table, Configuration& out) const {
+    for (const auto& [key, node] : table) {
+      if (auto done = entry(key, node, out); !done) return done;
+    }
+    return {};
+  }
+
+ private:
+  [[nodiscard]] Outcome entry(const toml::key& key, const toml::node& node,
+                              Configuration& out) const {
+    const std::string_view name = key.str();
+    if (name == "interfaces") return interfaces(node, out);
+    if (name == "xdp_mode") return word(key, node, parse_xdp_mode, out.datapath.xdp_mode);
+    if (name == "log_level") return word(key, node, parse_log_level, out.log_level);
+    if (name == "table_size") return table_size(node, out);
+    if (name == "socket_group") return text(key, node, out.socket_group);
+    if (name == "rules") return text(key, node, out.rules_file);
+    if (name == "settings") return settings(node, out.settings);
+    return error(key.source(),
+                 fmt::format("unknown key '{}' (known: interfaces, xdp_mode, table_size, "
+                             "socket_group, rules, log_level, settings)",
+                             name));
+  }
+
+  [[nodiscard]] Outcome text(const toml::key& key, const toml::node& node, std::string& out) const {
+    const auto* value = node.as_string();
+    if (value == nullptr) {
+      return error(node.source(), fmt::format("'{}' must be a string", key.str()));
+    }
+    out = value->get();
+    return {};
+  }
+
+  template <class Parse, class Value>
+  [[nodiscard]] Outcome word(const toml::key& key, const toml::node& node, Parse parse,
+                             Value& out) const {
+    std::string written;
+    if (auto done = text(key, node, written); !done) return done;
+    const auto value = parse(written);
+    if (!value) return error(node.source(), value.error());
+    out = *value;
+    return {};
+  }
+
+  [[nodiscard]] Outcome interfaces(const toml::node& node, Configuration& out) const {
+    const auto* list = node.as_array();
+    if (list == nullptr) return error(node.source(), "'interfaces' must be an array of names");
+    out.datapath.interfaces.clear();
+    for (const auto& element : *list) {
+      const auto* name = element.as_string();
+      if (name == nullptr) return error(element.source(), "an interface's name must be a string");
+      if (auto valid = check_interface_name(name->get()); !valid) {
+        return error(element.source(), valid.error());
+      }
+      out.datapath.interfaces.push_back(name->get());
+    }
+    return {};
+  }
+
+  [[nodiscard]] Outcome table_size(const toml::node& node, Configuration& out) const {
+    const auto* number = node.as_integer();
+    if (number == nullptr) return error(node.source(), "'table_size' must be an integer");
+    const auto size = check_table_size(number->get());
+    if (!size) return error(node.source(), size.error());
+    out.table_size = *size;
+    return {};
+  }
+
+  [[nodiscard]] Outcome settings(const toml::node& node, engine::Settings& out) const {
+    const auto* table = node.as_table();
+    if (table == nullptr) return error(node.source(), "'settings' must be a table");
+    for (const auto& [key, value] : *table) {
+      const std::string_view name = key.str();
+      const auto* const known =
+          std::find_if(kSettings.begin(), kSettings.end(),
+                       [name](const SettingName& setting) { return setting.name == name; });
+      if (known == kSettings.end()) {
+        return error(key.source(), fmt::format("unknown setting '{}'", name));
+      }
+      const auto* number = value.as_integer();
+      if (number == nullptr || number->get() < 0 ||
+          number->get() > std::numeric_limits<std::int32_t>::max()) {
+        return error(value.source(), fmt::format("'{}' must be an integer from 0 to {}", name,
+                                                 std::numeric_limits<std::int32_t>::max()));
+      }
+      out.*known->member = static_cast<std::int32_t>(number->get());
+    }
+    return {};
+  }
+
+  std::string_view name_;
+};
+
+}  // namespace
+
+tl::expected<Configuration, std::string> parse_configuration(std::string_view text,
+                                                             std::string_view name,
+                                                             const Configuration& base) {
+  const Reader reader(name);
+  const toml::parse_result parsed = toml::parse(text, name);
+  if (!parsed) return reader.error(parsed.error().source(), parsed.error().description());
+  Configuration configuration = base;
+  if (auto done = reader.top_level(parsed.table(), configuration); !done) {
+    return tl::unexpected(std::move(done.error()));
+  }
+  return configuration;
+}
+
+tl::expected<Configuration, std::string> read_configuration(const std::string& path,
+                                                            const Configuration& base) {
+  std::ifstream file(path, std::ios::binary);
+  std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  if (!file.is_open() || file.bad()) {
+    return tl::unexpected(fmt::format("{}: {}", path, std::strerror(errno)));
+  }
+  return parse_configuration(text, path, base);
+}
+
+tl::expected<datapath::XdpMode, std::string> parse_xdp_mode(std::string_view text) {
+  if (text == "auto") return datapath::XdpMode::kAuto;
+  if (text == "native") return datapath::XdpMode::kNative;
+  if (text == "generic") return datapath::XdpMode::kGeneric;
+  return tl::unexpected(fmt::format("unknown XDP mode '{}' (known: auto, native, generic)", text));
+}
+
+tl::expected<LogLevel, std::string> parse_log_level(std::string_view text) {
+  if (text == "debug") return LogLevel::kDebug;
+  if (text == "info") return LogLevel::kInfo;
+  if (text == "warning") return LogLevel::kWarning;
+  if (text == "error") return LogLevel::kError;
+  return tl::unexpected(
+      fmt::format("unknown log level '{}' (known: debug, info, warning, error)", text));
+}
+
+tl::expected<std::uint32_t, std::string> check_table_size(std::int64_t connections) {
+  if (connections < Configuration::kMinTableSize || connections > Configuration::kMaxTableSize) {
+    return tl::unexpected(fmt::format("the table size must be from {} to {} connections, not {}",
+                                      Configuration::kMinTableSize, Configuration::kMaxTableSize,
+                                      connections));
+  }
+  return static_cast<std::uint32_t>(connections);
+}
+
+tl::expected<void, std::string> check_interface_name(std::string_view name) {
+  if (name.empty() || name.size() >= IFNAMSIZ || name.find('/') != std::string_view::npos) {
+    return tl::unexpected(fmt::format("'{}' is not an interface name (1 to {} characters, no '/')",
+                                      name, IFNAMSIZ - 1));
+  }
+  return {};
+}
+
+}  // namespace lb::daemon

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/configuration.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace lb::daemon {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+tl::expected<Configuration, std::string> parse(std::string_view text) {
+  return parse_configuration(text, "test.toml", {});
+}
+
+TEST(Configuration, EveryKeyIsRead) {
+  const auto read = parse(R"(
+interfaces = ["eth0", "eth1"]
+xdp_mode = "generic"
+table_size = 1000000
+socket_group = "adm"
+rules = "/etc/sluice/rules"
+log_level = "debug"
+[settings]
+expire_nodest_conn = 1
+lblc_expiration = 60
+)");
+  ASSERT_TRUE(read) << read.error();
+  EXPECT_THAT(read->datapath.interfaces, ElementsAre("eth0", "eth1"));
+  EXPECT_EQ(read->datapath.xdp_mode, datapath::XdpMode::kGeneric);
+  EXPECT_EQ(read->table_size, 1000000U);
+  EXPECT_EQ(read->socket_group, "adm");
+  EXPECT_EQ(read->rules_file, "/etc/sluice/rules");
+  EXPECT_EQ(read->log_level, LogLevel::kDebug);
+  EXPECT_EQ(read->settings.expire_nodest_conn, 1);
+  EXPECT_EQ(read->settings.lblc_expiration, 60);
+  EXPECT_EQ(read->settings.pmtu_disc, engine::Settings{}.pmtu_disc);
+}
+
+TEST(Configuration, EmptyFileKeepsTheBase) {
+  Configuration base;
+  base.table_size = 77;
+  const auto read = parse_configuration("", "test.toml", base);
+  ASSERT_TRUE(read) << read.error();
+  EXPECT_EQ(read->table_size, 77U);
+}
+
+struct Wrong {
+  std::string_view text;
+  std::string_view place;
+  std::string_view reason;
+};
+
+class WrongConfiguration : public testing::TestWithParam<Wrong> {};
+
+TEST_P(WrongConfiguration, IsRefusedWithItsPlace) {
+  const auto& [text, place, reason] = GetParam();
+  const auto read = parse(text);
+  ASSERT_FALSE(read);
+  EXPECT_THAT(read.error(), StartsWith(std::string(place)));
+  EXPECT_THAT(read.error(), HasSubstr(std::string(reason)));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, WrongConfiguration,
+    testing::Values(
+        Wrong{"\ntable_sise = 3\n", "test.toml:2:1: ", "unknown key 'table_sise'"},
+        Wrong{"table_size = \"3\"", "test.toml:1:14: ", "must be an integer"},
+        Wrong{"table_size = 3", "test.toml:1:14: ", "from 16 to 16777216"},
+        Wrong{"table_size = -1", "test.toml:1:14: ", "not -1"},
+        Wrong{"interfaces = \"eth0\"", "test.toml:1:14: ", "an array of names"},
+        Wrong{"interfaces = [\"eth0\", 7]", "test.toml:1:23: ", "must be a string"},
+        Wrong{"interfaces = [\"\"]", "test.toml:1:15: ", "not an interface name"},
+        Wrong{"interfaces = [\"0123456789abcdef\"]", "test.toml:1:15: ", "not an interface name"},
+        Wrong{"xdp_mode = \"fast\"", "test.toml:1:12: ", "unknown XDP mode 'fast'"},
+        Wrong{"xdp_mode = true", "test.toml:1:12: ", "must be a string"},
+        Wrong{"log_level = \"loud\"", "test.toml:1:13: ", "unknown log level 'loud'"},
+        Wrong{"settings = 3", "test.toml:1:12: ", "must be a table"},
+        Wrong{"[settings]\ndrop_entri = 1", "test.toml:2:1: ", "unknown setting 'drop_entri'"},
+        Wrong{"[settings]\ndrop_entry = true", "test.toml:2:14: ", "must be an integer"},
+        Wrong{"[settings]\ndrop_entry = 4294967296", "test.toml:2:14: ", "must be an integer"},
+        Wrong{"table_size = = 3", "test.toml:1:14: ", ""}, Wrong{"\x01", "test.toml:1:1: ", ""}));
+
+TEST(Configuration, AMissingFileIsNamed) {
+  const auto read = read_configuration("/nonexistent/sluice.toml", {});
+  ASSERT_FALSE(read);
+  EXPECT_EQ(read.error(), "/nonexistent/sluice.toml: No such file or directory");
+}
+
+}  // namespace
+}  // namespace lb::daemon

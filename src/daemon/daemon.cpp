@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/daemon.hpp"
+
+#include <fmt/format.h>
+#include <grp.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <utility>
+
+#include "control/direct_transport.hpp"
+#include "control/request_handler.hpp"
+#include "daemon/control_server.hpp"
+#include "daemon/event.hpp"
+#include "daemon/log.hpp"
+#include "daemon/notify.hpp"
+#include "daemon/peer.hpp"
+#include "wire/socket_name.hpp"
+
+namespace lb::daemon {
+namespace {
+
+// With connections, timers are due all the time; without, only rates have to be kept.
+constexpr timeval kBusyTick{.tv_sec = 0, .tv_usec = 16'000};
+constexpr timeval kIdleTick{.tv_sec = 1, .tv_usec = 0};
+constexpr timeval kNow{.tv_sec = 0, .tv_usec = 0};
+constexpr std::size_t kPacketBudget = 1024;
+constexpr std::size_t kTimerBudget = 4096;
+
+// Lower runs first: packets, then timers, then clients.
+enum Priority : int { kPackets = 0, kTimers = 1, kControl = 2, kPriorities = 3 };
+
+tl::unexpected<std::string> error(std::string message) {
+  return tl::unexpected(std::move(message));
+}
+
+tl::expected<std::array<std::uint64_t, 2>, std::string> random_key() {
+  std::array<std::uint64_t, 2> key{};
+  // Never short for up to 256 bytes (getrandom(2)).
+  if (::getrandom(key.data(), sizeof(key), 0) != static_cast<ssize_t>(sizeof(key))) {
+    return error(fmt::format("no random numbers for the hash key: {}", std::strerror(errno)));
+  }
+  return key;
+}
+
+tl::expected<std::optional<gid_t>, std::string> find_group(const std::string& name) {
+  if (name.empty()) return std::optional<gid_t>{};
+  errno = 0;
+  const group* entry = ::getgrnam(name.c_str());
+  if (entry == nullptr) {
+    return error(
+        errno == 0 ? fmt::format("there is no group '{}' for the control socket", name)
+                   : fmt::format("cannot look up the group '{}': {}", name, std::strerror(errno)));
+  }
+  return std::optional<gid_t>{entry->gr_gid};
+}
+
+tl::expected<std::string, std::string> read_file(const std::string& path) {
+  errno = 0;
+  std::ifstream file(path, std::ios::binary);
+  std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  if (!file.is_open() || file.bad()) {
+    return error(fmt::format("cannot read {}: {}", path, std::strerror(errno)));
+  }
+  return text;
+}
+
+}  // namespace
+
+struct Daemon::State {
+  State(const engine::DirectorOptions& options, EventBasePtr event_loop)
+      : base(std::move(event_loop)), director(options, network), handler(director, nullptr) {}
+
+  EventBasePtr base;
+  std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
+  engine::NetworkView network;
+  engine::Director director;
+  control::RequestHandler handler;
+  std::unique_ptr<ControlServer> server;
+  std::unique_ptr<datapath::Datapath> datapath;
+  EventPtr packets, tick, terminate, interrupt, hang_up;
+  bool is_tick_busy = false;
+
+  [[nodiscard]] Timestamp now() const { return {std::chrono::steady_clock::now() - start}; }
+
+  [[nodiscard]] tl::expected<void, std::string> listen(std::optional<gid_t> group);
+  [[nodiscard]] tl::expected<void, std::string> load(const std::string& path,
+                                                     const RuleLoader& load_rules);
+  [[nodiscard]] tl::expected<void, std::string> attach(const datapath::DatapathOptions& options);
+  [[nodiscard]] tl::expected<void, std::string> wait_for_signals();
+
+  void handle_packets();
+  void handle_tick();
+  void stop(int signal) {
+    log(LogLevel::kInfo, fmt::format("stopping: {}", ::strsignal(signal)));
+    notify_service_manager("STOPPING=1");
+    event_base_loopbreak(base.get());
+  }
+};
+
+tl::expected<void, std::string> Daemon::State::listen(std::optional<gid_t> group) {
+  auto handle = [this](std::span<const std::byte> datagram, std::uint32_t port_id) {
+    director.advance(now(), kTimerBudget);
+    return handler.handle(datagram, port_id);
+  };
+  auto created = ControlServer::create(
+      base.get(), {.name = std::string(wire::kSocketName), .group = group}, std::move(handle));
+  if (!created) return error(std::move(created.error()));
+  server = *std::move(created);
+  return {};
+}
+
+tl::expected<void, std::string> Daemon::State::load(const std::string& path,
+                                                    const RuleLoader& load_rules) {
+  if (path.empty()) return {};
+  const auto text = read_file(path);
+  if (!text) return error(text.error());
+  control::DirectTransport transport(handler);
+  if (auto done = load_rules(*text, transport); !done) {
+    return error(fmt::format("{}: {}", path, done.error()));
+  }
+  log(LogLevel::kInfo, fmt::format("{}: {} services", path, director.service_count()));
+  return {};
+}
+
+tl::expected<void, std::string> Daemon::State::attach(const datapath::DatapathOptions& options) {
+  auto created = datapath::Datapath::create(options, director, network, log);
+  if (!created) return error(std::move(created.error()));
+  datapath = *std::move(created);
+
+  const auto on_packets = [](evutil_socket_t, short, void* who) {
+    static_cast<State*>(who)->handle_packets();
+  };
+  const auto on_tick = [](evutil_socket_t, short, void* who) {
+    static_cast<State*>(who)->handle_tick();
+  };
+  packets.reset(event_new(base.get(), datapath->fd(), EV_READ | EV_PERSIST, on_packets, this));
+  tick.reset(event_new(base.get(), -1, 0, on_tick, this));
+  if (!packets || !tick || event_priority_set(packets.get(), kPackets) != 0 ||
+      event_priority_set(tick.get(), kTimers) != 0 || event_add(packets.get(), nullptr) != 0 ||
+      event_add(tick.get(), &kIdleTick) != 0) {
+    return error("cannot wait for packets: the event loop refuses");
+  }
+  return {};
+}
+
+void Daemon::State::handle_packets() {
+  if (datapath->poll(now(), kPacketBudget)) event_active(packets.get(), EV_READ, 0);
+  if (!is_tick_busy && director.connection_count() > 0) {
+    is_tick_busy = true;
+    event_add(tick.get(), &kBusyTick);
+  }
+}
+
+void Daemon::State::handle_tick() {
+  const bool are_timers_due = director.advance(now(), kTimerBudget);
+  if (datapath->poll(now(), kPacketBudget)) event_active(packets.get(), EV_READ, 0);
+  is_tick_busy = director.connection_count() > 0;
+  const auto* next = is_tick_busy ? &kBusyTick : &kIdleTick;
+  event_add(tick.get(), are_timers_due ? &kNow : next);
+}
+
+tl::expected<void, std::string> Daemon::State::wait_for_signals() {
+  const auto on_stop = [](evutil_socket_t signal, short, void* who) {
+    static_cast<State*>(who)->stop(signal);
+  };
+  const auto on_hang_up = [](evutil_socket_t, short, void*) {
+    log(LogLevel::kWarning, "SIGHUP: the configuration is read at the start only; not read again");
+  };
+  terminate.reset(evsignal_new(base.get(), SIGTERM, on_stop, this));
+  interrupt.reset(evsignal_new(base.get(), SIGINT, on_stop, this));
+  hang_up.reset(evsignal_new(base.get(), SIGHUP, on_hang_up, this));
+  for (auto* signal : {terminate.get(), interrupt.get(), hang_up.get()}) {
+    if (signal == nullptr || event_add(signal, nullptr) != 0) {
+      return error("cannot wait for signals: the event loop refuses");
+    }
+  }
+  return {};
+}
+
+Daemon::Daemon(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Daemon::~Daemon() = default;
+
+tl::expected<std::unique_ptr<Daemon>, std::string> Daemon::create(
+    const Configuration& configuration, std::string_view version, const RuleLoader& load_rules) {
+  if (const auto missing = missing_capability()) {
+    return error(
+        fmt::format("no privileges to serve packets ({} is missing): run as root", *missing));
+  }
+  auto group = find_group(configuration.socket_group);
+  if (!group) return error(std::move(group.error()));
+  auto key = random_key();
+  if (!key) return error(std::move(key.error()));
+  EventBasePtr base(event_base_new());
+  if (!base || event_base_priority_init(base.get(), kPriorities) != 0) {
+    return error("cannot make an event loop");
+  }
+  // A peer that leaves while it is written to is no reason to die.
+  std::signal(SIGPIPE, SIG_IGN);
+
+  auto state = std::make_unique<State>(
+      engine::DirectorOptions{.connection_capacity = configuration.table_size, .hash_key = *key},
+      std::move(base));
+  state->director.set_settings(configuration.settings);
+  if (auto done = state->wait_for_signals(); !done) return error(std::move(done.error()));
+  if (auto done = state->listen(*group); !done) return error(std::move(done.error()));
+  if (auto done = state->load(configuration.rules_file, load_rules); !done) {
+    return error(std::move(done.error()));
+  }
+  if (auto done = state->attach(configuration.datapath); !done) {
+    return error(std::move(done.error()));
+  }
+  std::string names;
+  for (const auto& interface : state->datapath->status()) {
+    names +=
+        fmt::format("{}{} ({})", names.empty() ? "" : ", ", interface.name, interface.xdp_mode);
+  }
+  log(LogLevel::kInfo, fmt::format("sluiced {} serves {}", version, names));
+  return std::unique_ptr<Daemon>(new Daemon(std::move(state)));
+}
+
+bool Daemon::run() {
+  notify_service_manager("READY=1");
+  const bool is_fine = event_base_dispatch(state_->base.get()) >= 0;
+  if (!is_fine) log(LogLevel::kError, "the event loop failed");
+  return is_fine;
+}
+
+}  // namespace lb::daemon

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/options.hpp"
+
+#include <fmt/format.h>
+#include <getopt.h>
+
+#include <array>
+#include <charconv>
+#include <cstdint>
+#include <functional>
+#include <utility>
+#include <vector>
+
+namespace lb::daemon {
+namespace {
+
+enum Flag : int {
+  kConfig = 'c',
+  kInterface = 'i',
+  kTableSize = 't',
+  kSocketGroup = 'g',
+  kRules = 'r',
+  kXdpMode = 'x',
+  kLogLevel = 'l',
+  kVersion = 'V',
+  kHelp = 'h',
+};
+
+constexpr std::array kLongOptions{
+    option{"config", required_argument, nullptr, kConfig},
+    option{"interface", required_argument, nullptr, kInterface},
+    option{"table-size", required_argument, nullptr, kTableSize},
+    option{"socket-group", required_argument, nullptr, kSocketGroup},
+    option{"rules", required_argument, nullptr, kRules},
+    option{"xdp-mode", required_argument, nullptr, kXdpMode},
+    option{"log-level", required_argument, nullptr, kLogLevel},
+    option{"version", no_argument, nullptr, kVersion},
+    option{"help", no_argument, nullptr, kHelp},
+    option{nullptr, 0, nullptr, 0},
+};
+
+constexpr const char* kShortOptions = ":c:i:t:g:r:x:l:Vh";
+
+using Change = std::function<tl::expected<void, std::string>(Configuration&)>;
+
+template <class Parse, class Member>
+Change set_parsed(std::string value, Parse parse, Member member) {
+  return [value = std::move(value), parse,
+          member](Configuration& configuration) -> tl::expected<void, std::string> {
+    const auto parsed = parse(value);
+    if (!parsed) return tl::unexpected(parsed.error());
+    member(configuration) = *parsed;
+    return {};
+  };
+}
+
+tl::expected<std::uint32_t, std::string> parse_table_size(std::string_view text) {
+  std::int64_t number = 0;
+  const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (failed != std::errc{} || end != text.data() + text.size()) {
+    return tl::unexpected(fmt::format("'{}' is not a number of connections", text));
+  }
+  return check_table_size(number);
+}
+
+/// What `flag` with `value` changes in the configuration.
+Change change_of(int flag, const std::string& value) {
+  switch (flag) {
+    case kTableSize:
+      return set_parsed(
+          value, parse_table_size, [](Configuration & c) -> auto& { return c.table_size; });
+    case kXdpMode:
+      return set_parsed(
+          value, parse_xdp_mode, [](Configuration & c) -> auto& { return c.datapath.xdp_mode; });
+    case kLogLevel:
+      return set_parsed(
+          value, parse_log_level, [](Configuration & c) -> auto& { return c.log_level; });
+    case kSocketGroup:
+      return [value](Configuration& c) -> tl::expected<void, std::string> {
+        c.socket_group = value;
+        return {};
+      };
+    default:
+      return [value](Configuration& c) -> tl::expected<void, std::string> {
+        c.rules_file = value;
+        return {};
+      };
+  }
+}
+
+tl::expected<Configuration, std::string> combine(const std::string& file,
+                                                 const std::vector<std::string>& interfaces,
+                                                 const std::vector<Change>& changes) {
+  Configuration configuration;
+  if (!file.empty()) {
+    auto read = read_configuration(file, configuration);
+    if (!read) return read;
+    configuration = *std::move(read);
+  }
+  if (!interfaces.empty()) {
+    configuration.datapath.interfaces = interfaces;
+    for (const auto& name : interfaces) {
+      if (auto valid = check_interface_name(name); !valid) return tl::unexpected(valid.error());
+    }
+  }
+  for (const auto& change : changes) {
+    if (auto changed = change(configuration); !changed) return tl::unexpected(changed.error());
+  }
+  return configuration;
+}
+
+}  // namespace
+
+tl::expected<Options, std::string> parse_options(std::span<const std::string> arguments) {
+  std::vector<std::string> words(arguments.begin(), arguments.end());
+  std::vector<char*> argv;
+  for (auto& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+
+  Options options;
+  std::string file;
+  std::vector<std::string> interfaces;
+  std::vector<Change> changes;
+  optind = 0;  // glibc: start anew
+  opterr = 0;
+  int flag = 0;
+  const auto argc = static_cast<int>(words.size());
+  while ((flag = getopt_long(argc, argv.data(), kShortOptions, kLongOptions.data(), nullptr)) !=
+         -1) {
+    const std::string value = optarg == nullptr ? "" : optarg;
+    switch (flag) {
+      case kHelp:
+        options.action = Options::Action::kShowHelp;
+        return options;
+      case kVersion:
+        options.action = Options::Action::kShowVersion;
+        return options;
+      case ':':
+        return tl::unexpected(
+            fmt::format("{} needs a value", words[static_cast<std::size_t>(optind - 1)]));
+      case '?':
+        return tl::unexpected(
+            fmt::format("unknown option {}", words[static_cast<std::size_t>(optind - 1)]));
+      case kConfig:
+        file = value;
+        break;
+      case kInterface:
+        interfaces.push_back(value);
+        break;
+      default:
+        changes.push_back(change_of(flag, value));
+    }
+  }
+  if (optind < argc) {
+    return tl::unexpected(
+        fmt::format("unexpected argument '{}'", argv[static_cast<std::size_t>(optind)]));
+  }
+  auto configuration = combine(file, interfaces, changes);
+  if (!configuration) return tl::unexpected(std::move(configuration.error()));
+  options.configuration = *std::move(configuration);
+  return options;
+}
+
+std::string_view help_text() {
+  return R"(Usage: sluiced [OPTION]...
+The director of Sluice for this network namespace: forwards to real servers what
+ipvsadm tells it, on the interfaces it is given.
+
+  -c, --config FILE         read settings from FILE (TOML); options win over it
+  -i, --interface NAME      serve this interface; may be repeated
+                            (default: every Ethernet interface that is up)
+  -x, --xdp-mode MODE       auto (default), native or generic
+  -t, --table-size N        room for N connections (default 65536)
+  -r, --rules FILE          start with these rules, as "ipvsadm -S" writes them
+  -g, --socket-group GROUP  let members of GROUP use the control socket
+  -l, --log-level LEVEL     debug, info (default), warning or error
+  -V, --version             print the version and exit
+  -h, --help                print this and exit
+)";
+}
+
+}  // namespace lb::daemon
