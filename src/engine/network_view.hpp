@@ -67,14 +67,19 @@ class NetworkView {
   void remove_route(const RouteEntry& route);
   void set_neighbour(InterfaceId id, const net::IpAddress& address, const net::Mac& mac);
   void remove_neighbour(InterfaceId id, const net::IpAddress& address);
-  /// Remembers that packets to `address` must not be larger than `mtu` (learnt from an ICMP error).
-  void set_path_mtu(const net::IpAddress& address, std::uint32_t mtu);
+  /// Remembers that packets to `address` must not be larger than `mtu` (learnt from an ICMP
+  /// error; at least 552 bytes, IPv6 1280, as in Linux). Does not allocate; of a bounded number
+  /// of them, older ones are forgotten.
+  void set_path_mtu(const net::IpAddress& address, std::uint32_t mtu) noexcept;
+  /// Forgets all path MTUs: call it every ten minutes (RFC 1191, 6.3), as paths change.
+  void forget_path_mtus() noexcept;
 
   [[nodiscard]] const Interface* interface(InterfaceId id) const noexcept;
   [[nodiscard]] const Interface* interface(std::string_view name) const noexcept;
-  /// True if `address` is one of the director's own (or in 127.0.0.0/8, ::1).
+  /// True if `address` is one of the director's own (or in 127.0.0.0/8, ::1, or routed locally).
   [[nodiscard]] bool is_local(const net::IpAddress& address) const noexcept;
-  /// Next hop towards `address` by longest prefix; null: no route.
+  /// Next hop towards `address` by longest prefix; null: no route. Of a local address `out` is
+  /// `kHost`.
   [[nodiscard]] std::optional<NextHop> route(const net::IpAddress& address) const noexcept;
   /// The address the host would send from to `address` (RFC 6724 in short: the route's
   /// preferred source, else an address of the outgoing interface on the same link, else its first).
