@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "control/request_handler.hpp"
+#include "engine/director.hpp"
+#include "engine/network_view.hpp"
+#include "replay/case_file.hpp"
+#include "replay/mark_rules.hpp"
+#include "replay/recording_transport.hpp"
+
+namespace lb::replay {
+
+struct SentFrame {
+  std::string port;
+  Bytes bytes;
+};
+
+/// What became of one frame.
+struct Outcome {
+  std::vector<SentFrame> sent;        ///< complete frames, in order
+  std::vector<Bytes> to_host;         ///< frames handed to the director's own stack
+  std::vector<SentFrame> unresolved;  ///< frames whose next hop's MAC is not known
+  std::string verdict;                ///< for people: "send", "host", "drop: no_destination"
+};
+
+/// The surroundings of a recorded case with a director in the middle.
+///
+/// It plays the parts that do not belong to the engine: interfaces, addresses, routes and
+/// neighbours (as a NetworkView), the firewall's marks, local routes for marks, and the clock.
+/// Time never goes backwards.
+class Lab {
+ public:
+  /// Builds what `meta` tells. The error is a sentence: what of it this lab cannot build.
+  [[nodiscard]] static tl::expected<std::unique_ptr<Lab>, std::string> create(const CaseMeta& meta);
+
+  /// Sets the clock, in steps as a daemon's loop would take them. Earlier times are ignored.
+  void advance_to(double seconds);
+  /// A frame arrives at `port`.
+  [[nodiscard]] Outcome receive(const std::string& port, const Bytes& frame);
+  /// The director's own stack sends an IP packet. If the engine leaves it alone, it goes where the
+  /// routes tell.
+  [[nodiscard]] Outcome send_from_host(const Bytes& packet);
+  /// What plain forwarding would make of a frame handed to the host: TTL less one and new MACs;
+  /// null if it is for the host itself, cannot be forwarded, or makes no sense.
+  [[nodiscard]] std::optional<SentFrame> forward_plainly(const Bytes& frame) const;
+  /// Sets a `net.ipv4.vs.*` value; false if the engine has no such setting or it is no number.
+  [[nodiscard]] bool set_sysctl(const std::string& name, const std::string& value);
+
+  [[nodiscard]] const CasePort* port(std::string_view name) const noexcept;
+  /// The MAC of a neighbour, all zero if there is none.
+  [[nodiscard]] net::Mac mac_of(const net::IpAddress& address) const noexcept;
+  /// The neighbour of `family` with this MAC.
+  [[nodiscard]] std::optional<net::IpAddress> neighbour(const net::Mac& mac,
+                                                        net::Family family) const noexcept;
+  /// The MAC of the clients' gateway of `family`.
+  [[nodiscard]] net::Mac gateway_mac(net::Family family) const noexcept;
+  [[nodiscard]] engine::Director& director() noexcept { return director_; }
+  [[nodiscard]] RecordingTransport& transport() noexcept { return transport_; }
+
+ private:
+  explicit Lab(const CaseMeta& meta);
+  [[nodiscard]] std::optional<std::string> run_setup(const std::string& command);
+  [[nodiscard]] std::uint32_t mark_of(const IpView& ip, const std::string& ingress) const;
+  [[nodiscard]] bool is_routed_locally(const IpView& ip, std::uint32_t mark) const;
+  [[nodiscard]] Outcome process(const Bytes& frame, engine::InterfaceId ingress,
+                                const std::string& ingress_name);
+  void collect(const engine::Verdict& verdict, std::span<const std::byte> frame, Outcome& outcome);
+  [[nodiscard]] std::string port_name(engine::InterfaceId id) const;
+
+  CaseMeta meta_;
+  engine::NetworkView network_;
+  engine::Director director_;
+  control::RequestHandler handler_;
+  RecordingTransport transport_;
+  engine::Outputs outputs_;
+  std::vector<MarkRule> marks_;
+  std::vector<LocalRoute> local_routes_;
+  std::vector<std::pair<std::uint32_t, std::string>> rules_;  // mark -> table, of `ip rule`
+  bool checksums_verified_ = false;
+  Timestamp now_{};
+  Bytes buffer_;
+};
+
+}  // namespace lb::replay
