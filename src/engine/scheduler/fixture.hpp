@@ -65,6 +65,12 @@ class TestService {
     scheduler_->destination_removed(context, destination);
   }
 
+  /// Removes it and frees its memory, as the director does once no connection refers to it.
+  void destroy(Destination& destination) {
+    remove(destination);
+    servers_.erase({destination.spec.address, destination.spec.port});
+  }
+
   void edit(Destination& destination, std::int32_t weight) {
     set_weight(destination, weight);
     scheduler_->destination_updated(context, destination);
