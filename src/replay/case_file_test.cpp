@@ -77,7 +77,7 @@ TEST_P(BadCaseFile, IsReportedWithFileAndLine) {
 INSTANTIATE_TEST_SUITE_P(
     Lines, BadCaseFile,
     testing::Values(
-        BadFile{"{", "parse error"}, BadFile{"[]", "type must be"},
+        BadFile{"{", "parse error"}, BadFile{"[]", "cannot use"},
         BadFile{R"({"op":"jump"})", "unknown step"}, BadFile{R"({"op":"rx","t":1})", "port"},
         BadFile{R"({"op":"rx","port":"ext","frame":"0","tx":[]})", "not hexadecimal"},
         BadFile{R"({"op":"rx","port":"ext","frame":"0g","tx":[]})", "not hexadecimal"},

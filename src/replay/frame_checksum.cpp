@@ -18,7 +18,8 @@ bool tcp_or_icmp_is_right(const IpView& ip, bool with_pseudo_header) {
 bool udp_is_right(const IpView& ip) {
   const auto payload = ip.payload();
   if (payload.size() < 8) return true;
-  if (ip.is_v4() && read16(payload, 6) == 0) return true;  // not computed (RFC 768)
+  // Zero: not computed (RFC 768); over IPv6 tunnels alone may do that (RFC 6935).
+  if (read16(payload, 6) == 0 && (ip.is_v4() || view_tunnelled(ip))) return true;
   return tcp_or_icmp_is_right(ip, true);
 }
 
