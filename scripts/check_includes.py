@@ -40,7 +40,7 @@ IMPURE_HEADERS = re.compile(
     r"stdio\.h|ctime|time\.h|unistd\.h|fcntl\.h|pthread\.h|poll\.h|sys/.*|netdb\.h|"
     r"net/if\.h|netinet/.*|random)$"
 )
-PRINTING_MODULES = ("cli", "replay", "serve")
+PRINTING_MODULES = ("cli", "replay", "serve", "realserver")
 PRINTING = re.compile(r"std::(cout|cerr|clog)\b|\b(printf|puts|fputs|putchar)\s*\(")
 LONG_FILE_LINES = 600
 
