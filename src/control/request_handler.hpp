@@ -8,13 +8,10 @@
 #include <vector>
 
 #include "engine/director.hpp"
-#include "net/time.hpp"
 #include "wire/transport.hpp"
 
 namespace lb::control {
 
-/// What the daemon knows of itself beyond its director, for the STATUS command of the SLUICE
-/// family.
 class StatusSource;
 
 /// An answer in the making. Short answers are complete at once; a dump is produced piece by
@@ -23,7 +20,8 @@ class Answer {
  public:
   virtual ~Answer() = default;
   /// Fills `datagram` with the next datagram (one or more whole netlink messages, at most
-  /// about 16 KiB) and returns true, or returns false when the answer is complete.
+  /// 16 KiB but for the echo of a long request) and returns true, or returns false when the
+  /// answer is complete. An empty datagram means that a long search goes on: call again.
   [[nodiscard]] virtual bool next(std::vector<std::byte>& datagram) = 0;
 };
 
@@ -32,18 +30,20 @@ class Answer {
 class RequestHandler {
  public:
   /// `status` may be null (a replay has no daemon).
-  RequestHandler(engine::Director& director, StatusSource* status);
-  ~RequestHandler();
+  RequestHandler(engine::Director& director, const StatusSource* status)
+      : director_(director), status_(status) {}
 
-  /// Handles one datagram of a client, which may hold several messages. `port_id` is the
-  /// client's netlink port id, echoed in answers. The caller has checked the client's privileges
-  /// and has advanced the director to the present.
+  /// Handles one datagram of a client, which may hold several messages; what they ask for is
+  /// done when this returns, only dumps are read while the answer is taken. As with a netlink
+  /// socket, a second dump in one datagram is refused (EBUSY). `port_id` is the client's netlink
+  /// port id, echoed in answers. The caller has checked the client's privileges and has advanced
+  /// the director to the present. The answer must not outlive the handler and its director.
   [[nodiscard]] std::unique_ptr<Answer> handle(std::span<const std::byte> datagram,
-                                               std::uint32_t port_id);
+                                               std::uint32_t port_id) const;
 
  private:
   engine::Director& director_;
-  StatusSource* status_;
+  const StatusSource* status_;
 };
 
 }  // namespace lb::control

@@ -36,11 +36,11 @@ struct MessageHeader {
 /// A message inside a longer span of bytes.
 struct MessageView {
   MessageHeader header;
-  std::span<const std::byte> bytes;    ///< the whole message, headers included
-  std::span<const std::byte> payload;  ///< behind the netlink header
+  std::span<const std::byte> bytes{};    ///< the whole message, headers included
+  std::span<const std::byte> payload{};  ///< behind the netlink header
   /// False for a family message that is too short for its command header.
   bool has_command = false;
-  std::span<const std::byte> attributes;  ///< behind the generic-netlink header
+  std::span<const std::byte> attributes{};  ///< behind the generic-netlink header
 };
 
 /// Takes the first message off `bytes`, or returns nothing if there is no whole one.

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "control/dump.hpp"
+#include "engine/director.hpp"
+#include "net/result.hpp"
+#include "wire/netlink.hpp"
+
+namespace lb::control {
+
+class StatusSource;
+
+/// One request message and what it is applied to.
+struct Request {
+  engine::Director& director;
+  const StatusSource* status = nullptr;  ///< may be null
+  const wire::MessageView& message;
+  std::uint32_t port_id = 0;
+
+  /// True if the request asks for a dump (both bits; NLM_F_ROOT alone is none).
+  [[nodiscard]] bool is_dump() const noexcept;
+  [[nodiscard]] DumpContext dump_context() const {
+    return {.director = director, .request = {.header = message.header}, .port_id = port_id};
+  }
+};
+
+/// What a request brings: a message before the acknowledgement, a dump in place of it, or neither.
+struct Response {
+  wire::Message message;
+  std::unique_ptr<Dump> dump;
+};
+
+// Each applies a request of its family, with the errors of the kernel.
+[[nodiscard]] Result<Response> handle_controller(const Request& request);
+[[nodiscard]] Result<Response> handle_ipvs(const Request& request);
+[[nodiscard]] Result<Response> handle_sluice(const Request& request);
+
+}  // namespace lb::control

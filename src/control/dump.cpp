@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/dump.hpp"
+
+#include <linux/netlink.h>
+
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <utility>
+
+#include "control/setting_names.hpp"
+#include "control/status_source.hpp"
+#include "wire/family.hpp"
+#include "wire/ipvs_server.hpp"
+#include "wire/sluice_messages.hpp"
+
+namespace lb::control {
+namespace {
+
+using Datagram = std::vector<std::byte>;
+
+/// A dump of `count` messages that `encode(index, datagram)` appends. `prepare` tells the count
+/// when the dump is first read, so that a client which never reads costs nothing.
+class IndexedDump : public Dump {
+ public:
+  using Prepare = std::function<std::size_t()>;
+  using Encode = std::function<void(std::size_t index, Datagram&)>;
+
+  IndexedDump(const DumpContext& context, Prepare prepare, Encode encode)
+      : Dump(context), prepare_(std::move(prepare)), encode_(std::move(encode)) {}
+
+  bool fill(Datagram& datagram) override {
+    if (!count_) count_ = prepare_();
+    if (next_ == *count_) return false;
+    while (next_ < *count_) {
+      const auto old = datagram.size();
+      encode_(next_, datagram);
+      if (old != 0 && datagram.size() > kMaxDatagram) {
+        datagram.resize(old);  // opens the next datagram instead
+        break;
+      }
+      ++next_;
+    }
+    return true;
+  }
+
+ private:
+  Prepare prepare_;
+  Encode encode_;
+  std::optional<std::size_t> count_;
+  std::size_t next_ = 0;
+};
+
+class ConnectionDump : public Dump {
+ public:
+  using Dump::Dump;
+
+  bool fill(Datagram& datagram) override {
+    if (encoded_ == found_.size()) {
+      if (!cursor_) return false;
+      found_.clear();
+      encoded_ = 0;
+      cursor_ = context().director.list_connections(*cursor_, kSlots, found_);
+    }
+    for (; encoded_ < found_.size(); ++encoded_) {
+      const auto old = datagram.size();
+      wire::encode_connection(datagram, context().request, context().port_id, NLM_F_MULTI,
+                              found_[encoded_]);
+      if (datagram.size() > kMaxDatagram) {
+        datagram.resize(old);
+        break;
+      }
+    }
+    return true;
+  }
+
+ private:
+  /// Looked through at a time: some microseconds of work, and room for about as many
+  /// connections as a datagram takes.
+  static constexpr std::uint32_t kSlots = 256;
+
+  std::optional<std::uint32_t> cursor_ = 0;
+  std::vector<model::ConnectionInfo> found_;
+  std::size_t encoded_ = 0;
+};
+
+wire::DirectorStatus director_status(const engine::Director& director, const StatusSource* status) {
+  const auto& counters = director.counters();
+  wire::DirectorStatus result{.version = status != nullptr ? status->version() : std::string(),
+                              .uptime_seconds = 0,
+                              .services = director.service_count(),
+                              .connections = director.connection_count(),
+                              .connection_capacity = director.connection_capacity(),
+                              .totals = director.totals(),
+                              .counters = {{"sent", counters.sent},
+                                           {"to_host", counters.to_host},
+                                           {"icmp_errors_sent", counters.icmp_errors_sent},
+                                           {"connections_created", counters.connections_created},
+                                           {"connections_expired", counters.connections_expired}},
+                              .drops = {}};
+  if (status != nullptr) {
+    const auto uptime = std::chrono::duration_cast<std::chrono::seconds>(status->uptime());
+    result.uptime_seconds = static_cast<std::uint64_t>(uptime.count());
+    for (auto& counter : status->counters()) result.counters.push_back(std::move(counter));
+  }
+  for (std::size_t i = 0; i < engine::kDropReasonCount; ++i) {
+    result.drops.push_back({std::string(engine::kDropReasonLabels[i]), counters.dropped[i]});
+  }
+  return result;
+}
+
+}  // namespace
+
+void Dump::finish(Datagram& datagram) const {
+  wire::encode_done(datagram, context_.request, context_.port_id);
+}
+
+std::unique_ptr<Dump> dump_families(const DumpContext& context) {
+  return std::make_unique<IndexedDump>(
+      context, [] { return wire::families().size(); },
+      [context](std::size_t index, Datagram& datagram) {
+        wire::encode_family(datagram, context.request, wire::families()[index], context.port_id,
+                            NLM_F_MULTI);
+      });
+}
+
+std::unique_ptr<Dump> dump_services(const DumpContext& context) {
+  const auto keys = std::make_shared<std::vector<model::ServiceKey>>();
+  return std::make_unique<IndexedDump>(
+      context,
+      [context, keys] {
+        *keys = context.director.service_keys();
+        return keys->size();
+      },
+      [context, keys](std::size_t index, Datagram& datagram) {
+        const auto service = context.director.service((*keys)[index]);
+        if (!service) return;  // deleted since
+        wire::encode_service(datagram, context.request, context.port_id, NLM_F_MULTI, *service);
+      });
+}
+
+std::unique_ptr<Dump> dump_destinations(const DumpContext& context, const model::ServiceKey& key) {
+  const auto list = std::make_shared<std::vector<model::DestinationInfo>>();
+  return std::make_unique<IndexedDump>(
+      context,
+      [context, key, list] {
+        *list = context.director.destinations(key);
+        return list->size();
+      },
+      [context, list](std::size_t index, Datagram& datagram) {
+        wire::encode_destination(datagram, context.request, context.port_id, NLM_F_MULTI,
+                                 (*list)[index]);
+      });
+}
+
+std::unique_ptr<Dump> dump_connections(const DumpContext& context) {
+  return std::make_unique<ConnectionDump>(context);
+}
+
+std::unique_ptr<Dump> dump_settings(const DumpContext& context) {
+  return std::make_unique<IndexedDump>(
+      context, [] { return setting_names().size(); },
+      [context](std::size_t index, Datagram& datagram) {
+        const auto& setting = setting_names()[index];
+        wire::encode_setting(
+            datagram, context.request, context.port_id, NLM_F_MULTI,
+            {.name = std::string(setting.name),
+             .value = std::to_string(context.director.settings().*(setting.member))});
+      });
+}
+
+std::unique_ptr<Dump> dump_status(const DumpContext& context, const StatusSource* status) {
+  const auto interfaces = std::make_shared<std::vector<wire::InterfaceStatus>>();
+  return std::make_unique<IndexedDump>(
+      context,
+      [status, interfaces] {
+        if (status != nullptr) *interfaces = status->interfaces();
+        return 1 + interfaces->size();
+      },
+      [context, status, interfaces](std::size_t index, Datagram& datagram) {
+        if (index == 0) {
+          wire::encode_status(datagram, context.request, context.port_id, NLM_F_MULTI,
+                              director_status(context.director, status));
+        } else {
+          wire::encode_interface(datagram, context.request, context.port_id, NLM_F_MULTI,
+                                 (*interfaces)[index - 1]);
+        }
+      });
+}
+
+std::unique_ptr<Dump> dump_nothing(const DumpContext& context) {
+  return std::make_unique<IndexedDump>(
+      context, [] { return std::size_t{0}; }, [](std::size_t, Datagram&) {});
+}
+
+}  // namespace lb::control

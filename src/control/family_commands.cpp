@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <linux/genetlink.h>
+
+#include <cerrno>
+#include <string>
+
+#include "control/commands.hpp"
+#include "control/setting_names.hpp"
+#include "wire/family.hpp"
+#include "wire/sluice_messages.hpp"
+
+/// The controller's look-up of families, and the SLUICE family.
+namespace lb::control {
+namespace {
+
+Result<Response> get_setting(const Request& request) {
+  const auto asked = wire::parse_setting_request(request.message);
+  if (!asked) return tl::unexpected(asked.error());
+  const auto* setting = find_setting(asked->name);
+  if (setting == nullptr) return failure(ENOENT);
+  const auto value = request.director.settings().*(setting->member);
+  Response response;
+  wire::encode_setting(response.message, request.message, request.port_id, 0,
+                       {.name = std::string(setting->name), .value = std::to_string(value)});
+  return response;
+}
+
+Result<Response> set_setting(const Request& request) {
+  const auto asked = wire::parse_setting_request(request.message);
+  if (!asked) return tl::unexpected(asked.error());
+  auto settings = request.director.settings();
+  if (const auto result = assign_setting(settings, asked->name, asked->value); !result) {
+    return tl::unexpected(result.error());
+  }
+  request.director.set_settings(settings);
+  return Response{};
+}
+
+Response dumped(std::unique_ptr<Dump> dump) { return {.message = {}, .dump = std::move(dump)}; }
+
+}  // namespace
+
+Result<Response> handle_controller(const Request& request) {
+  if (request.message.header.command != CTRL_CMD_GETFAMILY) return failure(EOPNOTSUPP);
+  if (request.is_dump()) return dumped(dump_families(request.dump_context()));
+  const auto family = wire::parse_family_request(request.message);
+  if (!family) return tl::unexpected(family.error());
+  Response response;
+  wire::encode_family(response.message, request.message, **family, request.port_id);
+  return response;
+}
+
+Result<Response> handle_sluice(const Request& request) {
+  using enum wire::SluiceCommand;
+  const auto command = static_cast<wire::SluiceCommand>(request.message.header.command);
+  if (request.is_dump()) {
+    const auto context = request.dump_context();
+    if (command == kGetConnections) return dumped(dump_connections(context));
+    if (command == kGetStatus) return dumped(dump_status(context, request.status));
+    if (command == kGetSetting) return dumped(dump_settings(context));
+    return failure(EOPNOTSUPP);
+  }
+  if (command == kGetSetting) return get_setting(request);
+  if (command == kSetSetting) return set_setting(request);
+  return failure(EOPNOTSUPP);
+}
+
+}  // namespace lb::control

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <linux/ip_vs.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <climits>
+#include <cstdint>
+#include <utility>
+
+#include "control/commands.hpp"
+#include "engine/scheduler/scheduler.hpp"
+#include "wire/ipvs_attributes.hpp"
+#include "wire/ipvs_server.hpp"
+
+/// The IPVS family. The order of the checks is that of the kernel (ip_vs_genl_set_cmd), since
+/// where two things are wrong it decides which error a client sees. What needs the state of the
+/// director (names of schedulers, whether a destination exists, whether an address is local or
+/// unicast) the director checks itself, after these.
+namespace lb::control {
+namespace {
+
+using wire::Detail;
+
+/// Timeouts are kept in ticks in an int; HZ is 100 in the kernels that were recorded.
+constexpr std::uint32_t kMaxTimeout = INT_MAX / 100;
+
+constexpr std::uint32_t kMaxPrefix = 128;
+
+Result<Response> done(const Result<void>& result) {
+  if (!result) return tl::unexpected(result.error());
+  return Response{};
+}
+
+bool is_set_command(unsigned command) {
+  switch (command) {
+    case IPVS_CMD_NEW_SERVICE:
+    case IPVS_CMD_SET_SERVICE:
+    case IPVS_CMD_DEL_SERVICE:
+    case IPVS_CMD_NEW_DEST:
+    case IPVS_CMD_SET_DEST:
+    case IPVS_CMD_DEL_DEST:
+    case IPVS_CMD_SET_CONFIG:
+    case IPVS_CMD_ZERO:
+    case IPVS_CMD_FLUSH:
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool is_destination_command(unsigned command) {
+  return command == IPVS_CMD_NEW_DEST || command == IPVS_CMD_SET_DEST ||
+         command == IPVS_CMD_DEL_DEST;
+}
+
+Result<void> set_timeouts(engine::Director& director, const model::Timeouts& timeouts) {
+  if (timeouts.tcp > kMaxTimeout || timeouts.tcp_fin > kMaxTimeout || timeouts.udp > kMaxTimeout) {
+    return failure(EINVAL);
+  }
+  return director.set_timeouts(timeouts);
+}
+
+/// The range checks of ip_vs_add_dest and ip_vs_edit_dest.
+Result<void> check_ranges(const model::DestinationSpec& spec) {
+  if (spec.weight < 0) return failure(ERANGE);
+  if (spec.lower_threshold > spec.upper_threshold) return failure(ERANGE);
+  if (spec.upper_threshold > INT_MAX) return failure(EINVAL);
+  const auto& tunnel = spec.tunnel;
+  if (tunnel.type == model::TunnelType::kGue && tunnel.port == net::Port{}) return failure(EINVAL);
+  // The kernel stores any number for these two and then can't forward; the engine has no such
+  // destinations.
+  if (tunnel.type > model::TunnelType::kGre) return failure(EINVAL);
+  if (spec.method > model::ForwardingMethod::kDirectRoute) return failure(EINVAL);
+  return {};
+}
+
+/// The family rules, then the address in its family.
+Result<model::DestinationSpec> complete(wire::DestinationRequest request,
+                                        net::Family service_family, unsigned command) {
+  auto family = request.family;
+  // Clients of old name no family.
+  if (family == AF_UNSPEC) family = static_cast<std::uint16_t>(service_family);
+  if (family != AF_INET && family != AF_INET6) return failure(EAFNOSUPPORT);
+  const auto own = static_cast<net::Family>(family);
+  if (own != service_family && command != IPVS_CMD_DEL_DEST &&
+      request.spec.method != model::ForwardingMethod::kTunnel) {
+    return failure(EINVAL);
+  }
+  request.spec.address = wire::make_address(own, request.address);
+  return request.spec;
+}
+
+Result<void> change_destination(engine::Director& director, const model::ServiceKey& key,
+                                const wire::IpvsRequest& asked, unsigned command) {
+  const auto detail = command == IPVS_CMD_DEL_DEST ? Detail::kIdentity : Detail::kFull;
+  auto parsed = wire::parse_destination(asked.destination, detail);
+  if (!parsed) return tl::unexpected(parsed.error());
+  const auto spec = complete(std::move(*parsed), key.family, command);
+  if (!spec) return tl::unexpected(spec.error());
+  if (command == IPVS_CMD_DEL_DEST) {
+    return director.delete_destination(key, {.address = spec->address, .port = spec->port});
+  }
+  if (const auto result = check_ranges(*spec); !result) return result;
+  return command == IPVS_CMD_NEW_DEST ? director.add_destination(key, *spec)
+                                      : director.edit_destination(key, *spec);
+}
+
+/// IPVS_CMD_NEW_SERVICE and IPVS_CMD_SET_SERVICE.
+Result<void> change_service(engine::Director& director, const model::ServiceSpec& spec,
+                            unsigned command) {
+  const bool is_prefix_wrong =
+      spec.key.family == net::Family::kIpv6 && (spec.netmask < 1 || spec.netmask > kMaxPrefix);
+  if (is_prefix_wrong) {
+    // The kernel looks for the scheduler first.
+    const auto name = spec.scheduler.view();
+    const bool is_known = name == "none" || engine::make_scheduler(name, 0) != nullptr;
+    return failure(is_known ? EINVAL : ENOENT);
+  }
+  return command == IPVS_CMD_NEW_SERVICE ? director.add_service(spec) : director.edit_service(spec);
+}
+
+Result<void> set(engine::Director& director, const wire::IpvsRequest& asked, unsigned command) {
+  if (command == IPVS_CMD_FLUSH) {
+    director.flush();
+    return {};
+  }
+  if (command == IPVS_CMD_SET_CONFIG) return set_timeouts(director, asked.timeouts);
+  if (command == IPVS_CMD_ZERO && !asked.service) {
+    director.zero_all();
+    return {};
+  }
+  const bool is_new = command == IPVS_CMD_NEW_SERVICE;
+  const auto detail = is_new || command == IPVS_CMD_SET_SERVICE ? Detail::kFull : Detail::kIdentity;
+  const auto service = wire::parse_service(asked.service, detail);
+  if (!service) return tl::unexpected(service.error());
+  const bool exists = director.has_service(service->key);
+  if (!is_new && !exists) return failure(ESRCH);
+  if (is_destination_command(command)) {
+    return change_destination(director, service->key, asked, command);
+  }
+  if (is_new && exists) return failure(EEXIST);
+  if (command == IPVS_CMD_DEL_SERVICE) return director.delete_service(service->key);
+  if (command == IPVS_CMD_ZERO) return director.zero(service->key);
+  return change_service(director, *service, command);
+}
+
+Result<Response> get_service(const Request& request, const wire::IpvsRequest& asked) {
+  const auto spec = wire::parse_service(asked.service, Detail::kIdentity);
+  if (!spec) return tl::unexpected(spec.error());
+  const auto service = request.director.service(spec->key);
+  if (!service) return failure(ESRCH);
+  Response response;
+  wire::encode_service(response.message, request.message, request.port_id, 0, *service);
+  return response;
+}
+
+/// There is no synchronisation daemon yet: none can be started, and none runs that could be
+/// stopped.
+Result<Response> change_daemon(const wire::IpvsRequest& asked, unsigned command) {
+  const bool is_start = command == IPVS_CMD_NEW_DAEMON;
+  const auto daemon =
+      wire::parse_daemon(asked.daemon, is_start ? Detail::kFull : Detail::kIdentity);
+  if (!daemon) return tl::unexpected(daemon.error());
+  if (daemon->role != model::SyncRole::kMaster && daemon->role != model::SyncRole::kBackup) {
+    return failure(EINVAL);
+  }
+  return failure(is_start ? EOPNOTSUPP : ESRCH);
+}
+
+/// Requests for a dump. Attributes that make no sense are no error there: the dump is empty.
+Result<Response> dump(const Request& request) {
+  const auto context = request.dump_context();
+  Response response;
+  switch (request.message.header.command) {
+    case IPVS_CMD_GET_SERVICE:
+      response.dump = dump_services(context);
+      return response;
+    case IPVS_CMD_GET_DEST: {
+      const auto asked = wire::IpvsRequest::parse(request.message.attributes);
+      const auto service = asked ? wire::parse_service(asked->service, Detail::kIdentity)
+                                 : tl::unexpected(asked.error());
+      response.dump = service ? dump_destinations(context, service->key) : dump_nothing(context);
+      return response;
+    }
+    case IPVS_CMD_GET_DAEMON:
+      response.dump = dump_nothing(context);
+      return response;
+    default:
+      return failure(EOPNOTSUPP);
+  }
+}
+
+}  // namespace
+
+Result<Response> handle_ipvs(const Request& request) {
+  if (request.is_dump()) return dump(request);
+  const unsigned command = request.message.header.command;
+  const bool is_get = command == IPVS_CMD_GET_SERVICE || command == IPVS_CMD_GET_CONFIG ||
+                      command == IPVS_CMD_GET_INFO;
+  const bool is_daemon = command == IPVS_CMD_NEW_DAEMON || command == IPVS_CMD_DEL_DAEMON;
+  if (!is_get && !is_daemon && !is_set_command(command)) return failure(EOPNOTSUPP);
+
+  const auto asked = wire::IpvsRequest::parse(request.message.attributes);
+  if (!asked) return tl::unexpected(asked.error());
+  if (is_daemon) return change_daemon(*asked, command);
+  if (!is_get) return done(set(request.director, *asked, command));
+  if (command == IPVS_CMD_GET_SERVICE) return get_service(request, *asked);
+
+  Response response;
+  if (command == IPVS_CMD_GET_CONFIG) {
+    wire::encode_timeouts(response.message, request.message, request.port_id,
+                          request.director.timeouts());
+  } else {
+    wire::encode_info(response.message, request.message, request.port_id,
+                      request.director.shown_table_size());
+  }
+  return response;
+}
+
+}  // namespace lb::control

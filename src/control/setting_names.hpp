@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "engine/settings.hpp"
+#include "net/result.hpp"
+
+namespace lb::control {
+
+/// A setting by the name that sysctl(8) knows it by.
+struct SettingName {
+  std::string_view name;  ///< "net.ipv4.vs.drop_entry"
+  std::int32_t engine::Settings::*member;
+  // What the kernel accepts; anything else is EINVAL.
+  std::int32_t lowest = INT32_MIN;
+  std::int32_t highest = INT32_MAX;
+};
+
+/// All settings, in the order in which the kernel registers them.
+[[nodiscard]] std::span<const SettingName> setting_names() noexcept;
+
+/// The setting of that name, or null. Slashes may stand for the dots, as in sysctl(8).
+[[nodiscard]] const SettingName* find_setting(std::string_view name) noexcept;
+
+/// Sets one by name. ENOENT: no such setting; EINVAL: not a number, or one out of range.
+[[nodiscard]] Result<void> assign_setting(engine::Settings& settings, std::string_view name,
+                                          std::string_view value) noexcept;
+
+}  // namespace lb::control
