@@ -4,52 +4,21 @@
 #include <fmt/format.h>
 #include <net/if.h>
 
-#include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
 #include <iterator>
-#include <limits>
 #include <utility>
 
 #define TOML_EXCEPTIONS 0
 #include <toml++/toml.h>
 
+#include "control/setting_names.hpp"
+
 namespace lb::daemon {
 namespace {
 
 using Outcome = tl::expected<void, std::string>;
-
-struct SettingName {
-  std::string_view name;
-  std::int32_t engine::Settings::*member;
-};
-
-// Named as the files under /proc/sys/net/ipv4/vs.
-constexpr auto kSettings = std::to_array<SettingName>({
-    {"amemthresh", &engine::Settings::amemthresh},
-    {"am_droprate", &engine::Settings::am_droprate},
-    {"drop_entry", &engine::Settings::drop_entry},
-    {"drop_packet", &engine::Settings::drop_packet},
-    {"secure_tcp", &engine::Settings::secure_tcp},
-    {"conntrack", &engine::Settings::conntrack},
-    {"snat_reroute", &engine::Settings::snat_reroute},
-    {"cache_bypass", &engine::Settings::cache_bypass},
-    {"expire_nodest_conn", &engine::Settings::expire_nodest_conn},
-    {"sloppy_tcp", &engine::Settings::sloppy_tcp},
-    {"sloppy_sctp", &engine::Settings::sloppy_sctp},
-    {"expire_quiescent_template", &engine::Settings::expire_quiescent_template},
-    {"nat_icmp_send", &engine::Settings::nat_icmp_send},
-    {"pmtu_disc", &engine::Settings::pmtu_disc},
-    {"backup_only", &engine::Settings::backup_only},
-    {"conn_reuse_mode", &engine::Settings::conn_reuse_mode},
-    {"schedule_icmp", &engine::Settings::schedule_icmp},
-    {"ignore_tunneled", &engine::Settings::ignore_tunneled},
-    {"run_estimation", &engine::Settings::run_estimation},
-    {"lblc_expiration", &engine::Settings::lblc_expiration},
-    {"lblcr_expiration", &engine::Settings::lblcr_expiration},
-});
 
 /// Turns toml++ nodes into configuration values; every error carries its place.
 class Reader {
@@ -134,18 +103,14 @@ class Reader {
     const auto* table = node.as_table();
     if (table == nullptr) return error(node.source(), "'settings' must be a table");
     for (const auto& [key, value] : *table) {
-      const std::string_view name = key.str();
-      const auto* const known =
-          std::find_if(kSettings.begin(), kSettings.end(),
-                       [name](const SettingName& setting) { return setting.name == name; });
-      if (known == kSettings.end()) {
-        return error(key.source(), fmt::format("unknown setting '{}'", name));
+      const auto* const known = control::find_setting("net.ipv4.vs." + std::string(key.str()));
+      if (known == nullptr) {
+        return error(key.source(), fmt::format("unknown setting '{}'", key.str()));
       }
       const auto* number = value.as_integer();
-      if (number == nullptr || number->get() < 0 ||
-          number->get() > std::numeric_limits<std::int32_t>::max()) {
-        return error(value.source(), fmt::format("'{}' must be an integer from 0 to {}", name,
-                                                 std::numeric_limits<std::int32_t>::max()));
+      if (number == nullptr || number->get() < known->lowest || number->get() > known->highest) {
+        return error(value.source(), fmt::format("'{}' must be an integer from {} to {}", key.str(),
+                                                 known->lowest, known->highest));
       }
       out.*known->member = static_cast<std::int32_t>(number->get());
     }

@@ -17,6 +17,7 @@
 
 #include "control/direct_transport.hpp"
 #include "control/request_handler.hpp"
+#include "control/status_source.hpp"
 #include "daemon/control_server.hpp"
 #include "daemon/event.hpp"
 #include "daemon/log.hpp"
@@ -74,11 +75,15 @@ tl::expected<std::string, std::string> read_file(const std::string& path) {
 
 }  // namespace
 
-struct Daemon::State {
-  State(const engine::DirectorOptions& options, EventBasePtr event_loop)
-      : base(std::move(event_loop)), director(options, network), handler(director, nullptr) {}
+struct Daemon::State : control::StatusSource {
+  State(const engine::DirectorOptions& options, EventBasePtr event_loop, std::string_view name)
+      : base(std::move(event_loop)),
+        own_version(name),
+        director(options, network),
+        handler(director, this) {}
 
   EventBasePtr base;
+  std::string own_version;
   std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
   engine::NetworkView network;
   engine::Director director;
@@ -96,6 +101,11 @@ struct Daemon::State {
   [[nodiscard]] tl::expected<void, std::string> attach(const datapath::DatapathOptions& options);
   [[nodiscard]] tl::expected<void, std::string> wait_for_signals();
 
+  [[nodiscard]] std::string version() const override { return own_version; }
+  [[nodiscard]] Duration uptime() const override { return now().since_start; }
+  [[nodiscard]] std::vector<wire::InterfaceStatus> interfaces() const override;
+  [[nodiscard]] std::vector<wire::NamedCounter> counters() const override { return {}; }
+
   void handle_packets();
   void handle_tick();
   void stop(int signal) {
@@ -111,7 +121,8 @@ tl::expected<void, std::string> Daemon::State::listen(std::optional<gid_t> group
     return handler.handle(datagram, port_id);
   };
   auto created = ControlServer::create(
-      base.get(), {.name = std::string(wire::kSocketName), .group = group}, std::move(handle));
+      base.get(), {.name = std::string(wire::kControlSocketName.substr(1)), .group = group},
+      std::move(handle));
   if (!created) return error(std::move(created.error()));
   server = *std::move(created);
   return {};
@@ -167,6 +178,21 @@ void Daemon::State::handle_tick() {
   event_add(tick.get(), are_timers_due ? &kNow : next);
 }
 
+std::vector<wire::InterfaceStatus> Daemon::State::interfaces() const {
+  std::vector<wire::InterfaceStatus> all;
+  if (!datapath) return all;
+  for (const auto& interface : datapath->status()) {
+    all.push_back({.name = interface.name,
+                   .xdp_mode = interface.xdp_mode,
+                   .note = {},
+                   .counters = {{"queues", interface.queues},
+                                {"packets_received", interface.packets_received},
+                                {"packets_sent", interface.packets_sent},
+                                {"receive_drops", interface.receive_drops}}});
+  }
+  return all;
+}
+
 tl::expected<void, std::string> Daemon::State::wait_for_signals() {
   const auto on_stop = [](evutil_socket_t signal, short, void* who) {
     static_cast<State*>(who)->stop(signal);
@@ -207,7 +233,7 @@ tl::expected<std::unique_ptr<Daemon>, std::string> Daemon::create(
 
   auto state = std::make_unique<State>(
       engine::DirectorOptions{.connection_capacity = configuration.table_size, .hash_key = *key},
-      std::move(base));
+      std::move(base), version);
   state->director.set_settings(configuration.settings);
   if (auto done = state->wait_for_signals(); !done) return error(std::move(done.error()));
   if (auto done = state->listen(*group); !done) return error(std::move(done.error()));
