@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/ipvs_client.hpp"
+
+#include <utility>
+
+namespace lb::cli {
+namespace {
+
+/// Sends `request` and hands the answer to `read`.
+template <class Read>
+auto ask(wire::Transport& transport, const wire::Message& request, Read read)
+    -> decltype(read(std::declval<std::span<const wire::Message>>())) {
+  const auto answer = transport.exchange(request);
+  if (!answer) return tl::unexpected(answer.error());
+  return read(std::span<const wire::Message>(*answer));
+}
+
+}  // namespace
+
+wire::RequestContext IpvsClient::context(std::uint16_t family) noexcept {
+  return {.family = family, .sequence = ++sequence_, .port_id = 0};
+}
+
+Result<std::uint16_t> IpvsClient::look_up(std::string_view name) {
+  return ask(transport_, wire::family_request(name, ++sequence_), wire::read_family_id);
+}
+
+Result<wire::DirectorInfo> IpvsClient::open() {
+  const auto family = look_up(wire::kIpvsName);
+  if (!family) return tl::unexpected(family.error());
+  ipvs_family_ = *family;
+  return ask(transport_, wire::info_request(ipvs()), wire::read_info);
+}
+
+wire::Message IpvsClient::request_of(const Command& command) {
+  const auto& [kind, options, service, destination, daemon, timeouts] = command;
+  switch (kind) {
+    case CommandKind::kAddService:
+      return wire::add_service_request(ipvs(), service);
+    case CommandKind::kEditService:
+      return wire::edit_service_request(ipvs(), service);
+    case CommandKind::kDeleteService:
+      return wire::delete_service_request(ipvs(), service);
+    case CommandKind::kAddServer:
+      return wire::add_destination_request(ipvs(), service, destination);
+    case CommandKind::kEditServer:
+      return wire::edit_destination_request(ipvs(), service, destination);
+    case CommandKind::kDeleteServer:
+      return wire::delete_destination_request(ipvs(), service, destination);
+    case CommandKind::kZero:
+      return options.has(Option::kService) ? wire::zero_request(ipvs(), service)
+                                           : wire::zero_all_request(ipvs());
+    case CommandKind::kSetTimeouts:
+      return wire::set_timeouts_request(ipvs(), timeouts);
+    case CommandKind::kStartDaemon:
+      return wire::start_daemon_request(ipvs(), daemon);
+    case CommandKind::kStopDaemon:
+      return wire::stop_daemon_request(ipvs(), daemon);
+    case CommandKind::kFlush:
+      return wire::flush_request(ipvs());
+    case CommandKind::kList:
+    case CommandKind::kSave:
+    case CommandKind::kRestore:
+      break;  // not of this kind; an empty message is refused below
+  }
+  return {};
+}
+
+Result<void> IpvsClient::apply(const Command& command) {
+  const auto request = request_of(command);
+  if (request.empty()) return failure(EINVAL);
+  return ask(transport_, request, wire::outcome);
+}
+
+Result<model::ServiceInfo> IpvsClient::service(const model::ServiceKey& key) {
+  return ask(transport_, wire::get_service_request(ipvs(), key), wire::read_service);
+}
+
+Result<std::vector<model::ServiceInfo>> IpvsClient::services() {
+  return ask(transport_, wire::list_services_request(ipvs()), wire::read_services);
+}
+
+Result<std::vector<model::DestinationInfo>> IpvsClient::destinations(const model::ServiceKey& key) {
+  return ask(transport_, wire::list_destinations_request(ipvs(), key), wire::read_destinations);
+}
+
+Result<model::Timeouts> IpvsClient::timeouts() {
+  return ask(transport_, wire::timeouts_request(ipvs()), wire::read_timeouts);
+}
+
+Result<std::vector<model::SyncDaemonSpec>> IpvsClient::daemons() {
+  return ask(transport_, wire::list_daemons_request(ipvs()), wire::read_daemons);
+}
+
+Result<wire::RequestContext> IpvsClient::sluice() {
+  if (!sluice_family_) {
+    const auto family = look_up(wire::kSluiceName);
+    if (!family) return tl::unexpected(family.error());
+    sluice_family_ = *family;
+  }
+  return context(*sluice_family_);
+}
+
+Result<std::vector<model::ConnectionInfo>> IpvsClient::connections() {
+  const auto request = sluice();
+  if (!request) return tl::unexpected(request.error());
+  return ask(transport_, wire::list_connections_request(*request), wire::read_connections);
+}
+
+Result<wire::Status> IpvsClient::status() {
+  const auto request = sluice();
+  if (!request) return tl::unexpected(request.error());
+  return ask(transport_, wire::status_request(*request), wire::read_status);
+}
+
+}  // namespace lb::cli

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "cli/command.hpp"
+#include "model/connection.hpp"
+#include "wire/family.hpp"
+#include "wire/ipvs_client.hpp"
+#include "wire/sluice_messages.hpp"
+#include "wire/transport.hpp"
+
+namespace lb::cli {
+
+/// Typed requests to a director. Each fails with the errno that the director answered, or with
+/// that of the transport.
+class IpvsClient {
+ public:
+  /// `transport` must outlive the client.
+  explicit IpvsClient(wire::Transport& transport) : transport_(transport) {}
+
+  /// Looks up the family and asks for version and table size: how ipvsadm starts. Comes before
+  /// all other requests of the IPVS family.
+  [[nodiscard]] Result<wire::DirectorInfo> open();
+
+  /// Carries out a command that changes something.
+  [[nodiscard]] Result<void> apply(const Command& command);
+
+  [[nodiscard]] Result<model::ServiceInfo> service(const model::ServiceKey& key);
+  [[nodiscard]] Result<std::vector<model::ServiceInfo>> services();
+  [[nodiscard]] Result<std::vector<model::DestinationInfo>> destinations(
+      const model::ServiceKey& key);
+  [[nodiscard]] Result<model::Timeouts> timeouts();
+  [[nodiscard]] Result<std::vector<model::SyncDaemonSpec>> daemons();
+
+  // Of the SLUICE family.
+  [[nodiscard]] Result<std::vector<model::ConnectionInfo>> connections();
+  [[nodiscard]] Result<wire::Status> status();
+
+ private:
+  [[nodiscard]] wire::RequestContext context(std::uint16_t family) noexcept;
+  [[nodiscard]] wire::RequestContext ipvs() noexcept { return context(ipvs_family_); }
+  [[nodiscard]] Result<std::uint16_t> look_up(std::string_view name);
+  [[nodiscard]] Result<wire::RequestContext> sluice();
+  [[nodiscard]] wire::Message request_of(const Command& command);
+
+  wire::Transport& transport_;
+  std::uint16_t ipvs_family_ = wire::kIpvsFamily;
+  std::optional<std::uint16_t> sluice_family_;
+  std::uint32_t sequence_ = 0;
+};
+
+}  // namespace lb::cli

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/sluice.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <exception>
+#include <iterator>
+#include <string_view>
+
+#include "cli/error_text.hpp"
+#include "cli/ipvs_client.hpp"
+#include "cli/listing.hpp"
+
+namespace lb::cli {
+namespace {
+
+constexpr std::string_view kUsage =
+    "Usage: sluice COMMAND\n"
+    "\n"
+    "  status           what the director does and has, its counters and interfaces\n"
+    "  connections [-n] the connection table; -n: ports as numbers\n"
+    "  realserver ...   prepares this machine as a real server (see `sluice realserver help')\n"
+    "  help             this text\n"
+    "  version          the version of sluice\n"
+    "\n"
+    "Services and real servers are managed with ipvsadm.\n";
+
+ProgramResult wrong_usage(const std::string& message) {
+  return {.exit_status = 2, .out = {}, .err = fmt::format("sluice: {}\n{}", message, kUsage)};
+}
+
+ProgramResult not_answered(Error error) {
+  std::string text =
+      error.code == ECONNREFUSED
+          ? "no director runs in this network namespace; start one as root with `systemctl start "
+            "sluiced' or `sluiced'"
+          : fmt::format("the director could not be asked: {}", error_text(Asked::kInfo, error));
+  return {.exit_status = 1, .out = {}, .err = fmt::format("sluice: {}\n", text)};
+}
+
+std::string uptime_text(std::uint64_t seconds) {
+  return fmt::format("{}d {:02}:{:02}:{:02}", seconds / 86400, seconds / 3600 % 24,
+                     seconds / 60 % 60, seconds % 60);
+}
+
+/// The counters, one a line, `indent` deep; those that are zero only if `all`.
+void append_counters(std::string& text, std::span<const wire::NamedCounter> counters, bool all) {
+  for (const auto& counter : counters) {
+    if (!all && counter.value == 0) continue;
+    fmt::format_to(std::back_inserter(text), "  {:<28} {:>20}\n", counter.name, counter.value);
+  }
+}
+
+std::string status_text(const wire::Status& status) {
+  const auto& director = status.director;
+  std::string text = fmt::format(
+      "director {}, up {}\n"
+      "services {}, connections {} of {}\n",
+      director.version, uptime_text(director.uptime_seconds), director.services,
+      director.connections, director.connection_capacity);
+  const auto& counters = director.totals.counters;
+  const auto& rates = director.totals.rates;
+  const auto out = std::back_inserter(text);
+  fmt::format_to(out, "\n{:<30} {:>20} {:>14}\n", "traffic", "total", "a second");
+  const auto row = [&](std::string_view name, std::uint64_t total, std::uint64_t rate) {
+    fmt::format_to(out, "  {:<28} {:>20} {:>14}\n", name, total, rate);
+  };
+  row("connections", counters.connections, rates.connections);
+  row("packets in", counters.packets_in, rates.packets_in);
+  row("packets out", counters.packets_out, rates.packets_out);
+  row("bytes in", counters.bytes_in, rates.bytes_in);
+  row("bytes out", counters.bytes_out, rates.bytes_out);
+  text += "\ncounters\n";
+  append_counters(text, director.counters, true);
+  text += "\ndropped, by reason\n";
+  const auto before = text.size();
+  append_counters(text, director.drops, false);
+  if (text.size() == before) text += "  none\n";
+  for (const auto& interface : status.interfaces) {
+    fmt::format_to(out, "\ninterface {}, XDP {}\n", interface.name, interface.xdp_mode);
+    if (!interface.note.empty()) fmt::format_to(out, "  {}\n", interface.note);
+    append_counters(text, interface.counters, true);
+  }
+  return text;
+}
+
+ProgramResult run_status(wire::Transport& transport) {
+  const auto status = IpvsClient(transport).status();
+  if (!status) return not_answered(status.error());
+  return {.exit_status = 0, .out = status_text(*status), .err = {}};
+}
+
+ProgramResult run_connections(std::span<const std::string> options, wire::Transport& transport) {
+  OptionSet set;
+  for (const auto& option : options) {
+    if (option != "-n") return wrong_usage(fmt::format("unknown option `{}'", option));
+    set.insert(Option::kNumeric);
+  }
+  const auto connections = IpvsClient(transport).connections();
+  if (!connections) return not_answered(connections.error());
+  return {.exit_status = 0, .out = connections_text(*connections, set), .err = {}};
+}
+
+ProgramResult run(std::span<const std::string> arguments, const std::string& version,
+                  wire::Transport& transport) {
+  if (arguments.size() < 2) return wrong_usage("a command is needed");
+  const auto& command = arguments[1];
+  const auto rest = arguments.subspan(2);
+  if (command == "connections") return run_connections(rest, transport);
+  if (!rest.empty()) return wrong_usage(fmt::format("unexpected argument `{}'", rest.front()));
+  if (command == "status") return run_status(transport);
+  if (command == "help" || command == "--help" || command == "-h") {
+    return {.exit_status = 0, .out = std::string(kUsage), .err = {}};
+  }
+  if (command == "version" || command == "--version" || command == "-v") {
+    return {.exit_status = 0, .out = fmt::format("sluice {}\n", version), .err = {}};
+  }
+  return wrong_usage(fmt::format("unknown command `{}'", command));
+}
+
+}  // namespace
+
+ProgramResult run_sluice(std::span<const std::string> arguments, const std::string& version,
+                         wire::Transport& transport) {
+  try {
+    return run(arguments, version, transport);
+  } catch (const std::exception& error) {  // out of memory
+    return {.exit_status = 1, .out = {}, .err = fmt::format("sluice: {}\n", error.what())};
+  }
+}
+
+}  // namespace lb::cli

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/terminal.hpp"
+
+#include <array>
+#include <cstdio>
+
+#include "cli/option_reader.hpp"
+
+namespace lb::cli {
+
+bool reads_rules(std::span<const std::string> arguments) {
+  return arguments.size() > 1 && OptionReader(arguments).next() == 'R';
+}
+
+std::string read_standard_input() {
+  std::string text;
+  std::array<char, 65536> block{};
+  std::size_t size = 0;
+  while ((size = std::fread(block.data(), 1, block.size(), stdin)) > 0) {
+    text.append(block.data(), size);
+  }
+  return text;
+}
+
+int leave(const ProgramResult& result) {
+  const bool written =
+      std::fwrite(result.out.data(), 1, result.out.size(), stdout) == result.out.size() &&
+      std::fflush(stdout) == 0;
+  std::fwrite(result.err.data(), 1, result.err.size(), stderr);
+  if (!written) std::perror("standard output");
+  return written || result.exit_status != 0 ? result.exit_status : 1;
+}
+
+}  // namespace lb::cli
