@@ -3,18 +3,33 @@
 
 #include <cstdint>
 
+#include "engine/endpoint_table.hpp"
+#include "engine/network_view.hpp"
 #include "engine/rate_estimator.hpp"
 #include "model/destination.hpp"
+#include "model/service.hpp"
 #include "net/time.hpp"
 
 namespace lb::engine {
+
+struct Service;
+
+/// The way to a destination, remembered until the network view changes.
+struct CachedRoute {
+  std::uint64_t generation = 0;  ///< of the network view; 0: never looked up
+  bool is_local = false;         ///< the destination is an address of the director
+  bool has_route = false;
+  NextHop hop{};
+  net::IpAddress source{};  ///< of tunnel headers
+};
 
 /// A real server in a service, with what the director counts of it. Lives in the director's
 /// destination table under a stable `id`; schedulers and connections refer to it by pointer or id.
 struct Destination {
   std::uint32_t id = 0;
-  std::uint32_t service_id = 0;  ///< of the service it belongs, or belonged, to
-  net::Family service_family = net::Family::kIpv4;
+  model::ServiceKey service_key;     ///< of the service it belongs, or belonged, to
+  Service* service = nullptr;        ///< that service while `is_available`
+  std::uint64_t service_serial = 0;  ///< tells a service from a later one with the same key
   model::DestinationSpec spec;
   std::int32_t last_weight = 0;  ///< the last weight that was not 0 (the mh table is made of it)
   std::uint32_t active_connections = 0;
@@ -25,6 +40,8 @@ struct Destination {
   bool is_available = true;      ///< false: removed from its service, kept for its connections
   Timestamp idle_since{};        ///< when it was removed or lost its last connection
   RateEstimator statistics;
+  EndpointId steered_end = 0;  ///< its place among the steered real ends, if it masquerades
+  CachedRoute route;
 
   [[nodiscard]] std::int32_t weight() const noexcept { return spec.weight; }
   /// May get new connections: has a weight and is not over its threshold.

@@ -59,6 +59,8 @@ struct DirectorCounters {
   std::uint64_t connections_expired = 0;
 };
 
+struct DirectorState;
+
 /// The load balancer: services, destinations, connections, and what happens to a packet.
 ///
 /// Pure: gets packets, time and configuration as arguments and returns verdicts. Not
@@ -134,8 +136,7 @@ class Director {
   void set_steering_listener(SteeringListener* listener);
 
  private:
-  struct State;
-  std::unique_ptr<State> state_;
+  std::unique_ptr<DirectorState> state_;
 };
 
 }  // namespace lb::engine

@@ -344,6 +344,20 @@ bool NetworkView::is_local(const IpAddress& address) const noexcept {
   return candidate != nullptr && candidate->route.local;
 }
 
+bool NetworkView::is_unicast(const IpAddress& address) const noexcept {
+  if (address.is_unspecified() || address.is_multicast() || address.is_broadcast()) return false;
+  if (!address.is_v4() || is_local(address)) return true;
+  constexpr unsigned kLongestWithBroadcast = 30;  // RFC 3021: a /31 has none
+  const auto bits = address.word(0).to_host();
+  return std::none_of(
+      tables_->addresses.begin(), tables_->addresses.end(), [&](const OwnAddress& own) {
+        if (!own.address.is_v4() || own.prefix_length > kLongestWithBroadcast) return false;
+        const auto host_bits = ~std::uint32_t{0} >> own.prefix_length;
+        return own.address.prefix(own.prefix_length) == address.prefix(own.prefix_length) &&
+               (bits & host_bits) == host_bits;
+      });
+}
+
 std::optional<NextHop> NetworkView::route(const IpAddress& address) const noexcept {
   auto& slot = tables_->cache[hash_of(address, 0) % Tables::kCacheSize];
   if (slot.generation == generation_ && slot.address == address) return slot.hop;

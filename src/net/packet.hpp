@@ -49,6 +49,9 @@ class Packet {
   bool checksum_verified = false;
   /// Firewall mark given by the mark rules; 0 is none.
   std::uint32_t mark = 0;
+  /// The host's routing takes it as its own though its destination is no address of the host
+  /// (policy routing: `ip rule ... lookup`, `ip route add local`).
+  bool routed_locally = false;
 
  private:
   std::span<std::byte> buffer_;

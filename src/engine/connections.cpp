@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/connections.hpp"
+
+#include <algorithm>
+
+namespace lb::engine {
+namespace {
+
+// A connection that still controls others when its time is over looks again after this long.
+constexpr std::uint32_t kRetrySeconds = 60;
+
+// Besides one endpoint a connection there is one for every service and destination.
+constexpr std::uint32_t kConfiguredEndpoints = 1U << 17;
+
+std::int64_t to_ms(Timestamp t) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(t.since_start).count();
+}
+
+Timestamp from_ms(std::int64_t ms) { return {std::chrono::milliseconds(ms)}; }
+
+bool is_template(const ConnectionRecord& record) {
+  return (record.flags & kConnectionTemplate) != 0;
+}
+
+// Endpoints of marks are no addresses; nothing can be steered by them.
+bool is_steerable(const ConnectionRecord& record) {
+  return record.protocol != net::Protocol::kIp && !is_template(record);
+}
+
+bool is_masquerading(const ConnectionRecord& record) {
+  return record.method == model::ForwardingMethod::kMasquerade;
+}
+
+void update_overload_after_bind(Destination& destination) {
+  const auto total = destination.active_connections + destination.inactive_connections;
+  if (destination.spec.upper_threshold != 0 && total >= destination.spec.upper_threshold) {
+    destination.is_overloaded = true;
+  }
+}
+
+void update_overload_after_unbind(Destination& destination) {
+  const std::uint64_t total =
+      std::uint64_t{destination.active_connections} + destination.inactive_connections;
+  const std::uint64_t upper = destination.spec.upper_threshold;
+  const std::uint64_t lower = destination.spec.lower_threshold;
+  if (lower != 0) {
+    if (total < lower) destination.is_overloaded = false;
+  } else if (upper != 0) {
+    if (total * 4 < upper * 3) destination.is_overloaded = false;
+  } else {
+    destination.is_overloaded = false;
+  }
+}
+
+}  // namespace
+
+Connections::Connections(std::uint32_t capacity, const std::array<std::uint64_t, 2>& hash_key,
+                         DestinationTable& destinations, Timestamp start)
+    : table_(capacity, hash_key),
+      timers_(capacity, start),
+      virtual_ends_(SteeredEndpoint::Side::kVirtual, capacity + kConfiguredEndpoints, hash_key),
+      real_ends_(SteeredEndpoint::Side::kReal, capacity + kConfiguredEndpoints, hash_key),
+      destinations_(destinations) {}
+
+ConnectionId Connections::open(const ConnectionPlan& plan, Timestamp now) noexcept {
+  const auto id = table_.create();
+  if (id == 0) return 0;
+  auto& record = table_.at(id);
+  record.client = plan.client.address.bytes();
+  record.client_port = plan.client.port;
+  record.protocol = plan.protocol;
+  record.family = plan.client.address.family();
+  record.flags = plan.flags;
+  record.method = plan.destination == nullptr ? model::ForwardingMethod::kBypass
+                                              : plan.destination->spec.method;
+  record.timeout_s = plan.timeout_s;
+
+  const bool steer = is_steerable(record);
+  record.virtual_end =
+      virtual_ends_.acquire(plan.protocol, plan.virtual_end.address, plan.virtual_end.port, steer);
+  if (record.virtual_end == 0) {
+    table_.destroy(id);
+    return 0;
+  }
+  record.real_end = real_ends_.acquire(plan.protocol, plan.real_end.address, plan.real_end.port,
+                                       steer && is_masquerading(record));
+  if (record.real_end == 0) {
+    virtual_ends_.release(record.virtual_end, steer);
+    table_.destroy(id);
+    return 0;
+  }
+  if (plan.destination != nullptr) bind(record, *plan.destination);
+  if ((record.flags & kConnectionOnePacket) == 0) {
+    touch(id, now);
+    table_.file(id, is_masquerading(record) && !is_template(record));
+  }
+  ++created_;
+  return id;
+}
+
+void Connections::set_control(ConnectionId connection, ConnectionId control) noexcept {
+  table_.at(connection).control = control;
+  ++table_.controlled(control);
+}
+
+ConnectionId Connections::find(net::Protocol protocol, const net::Endpoint& client,
+                               const net::Endpoint& virtual_end) const noexcept {
+  const auto end = virtual_ends_.find(protocol, virtual_end.address, virtual_end.port);
+  return end == 0 ? 0 : table_.find(protocol, client.address, client.port, end, false);
+}
+
+ConnectionId Connections::find_reply(net::Protocol protocol, const net::Endpoint& real_end,
+                                     const net::Endpoint& client) const noexcept {
+  const auto end = real_ends_.find(protocol, real_end.address, real_end.port);
+  return end == 0 ? 0 : table_.find_reply(protocol, client.address, client.port, end);
+}
+
+ConnectionId Connections::find_template(net::Protocol protocol, const net::IpAddress& client,
+                                        const net::Endpoint& virtual_end) const noexcept {
+  const auto end = virtual_ends_.find(protocol, virtual_end.address, virtual_end.port);
+  return end == 0 ? 0 : table_.find(protocol, client, net::Port{}, end, true);
+}
+
+void Connections::bind(ConnectionRecord& record, Destination& destination) noexcept {
+  record.destination = destination.id;
+  record.flags |= kConnectionInactive;
+  if (destination.spec.method != model::ForwardingMethod::kMasquerade) {
+    record.flags |= kConnectionOneWay;
+  }
+  ++destination.references;
+  if (is_template(record)) {
+    ++destination.persistent_connections;
+  } else {
+    ++destination.inactive_connections;
+  }
+  update_overload_after_bind(destination);
+}
+
+void Connections::unbind(ConnectionRecord& record) noexcept {
+  auto* bound = destination(record);
+  if (bound == nullptr) return;
+  if (is_template(record)) {
+    --bound->persistent_connections;
+  } else if ((record.flags & kConnectionInactive) != 0) {
+    --bound->inactive_connections;
+  } else {
+    --bound->active_connections;
+  }
+  update_overload_after_unbind(*bound);
+  --bound->references;
+  record.destination = 0;
+}
+
+void Connections::count_activity(ConnectionRecord& record, bool is_active) noexcept {
+  auto* bound = destination(record);
+  const bool was_active = (record.flags & kConnectionInactive) == 0;
+  if (bound == nullptr || was_active == is_active) return;
+  if (is_active) {
+    ++bound->active_connections;
+    --bound->inactive_connections;
+  } else {
+    --bound->active_connections;
+    ++bound->inactive_connections;
+  }
+  record.flags ^= kConnectionInactive;
+}
+
+void Connections::assure_template(const ConnectionRecord& record) noexcept {
+  if (record.control == 0) return;
+  auto& control = table_.at(record.control);
+  if (is_template(control)) control.flags |= kConnectionAssured;
+}
+
+void Connections::track(ConnectionId id, const net::Headers& headers,
+                        std::span<const std::byte> transport, bool is_reply,
+                        bool secure_tcp) noexcept {
+  auto& record = table_.at(id);
+  auto direction = is_reply ? Direction::kOutput : Direction::kInput;
+  if (record.protocol != net::Protocol::kUdp && (record.flags & kConnectionOneWay) != 0) {
+    if (is_reply) {
+      record.flags &= ~std::uint32_t{kConnectionOneWay};
+    } else {
+      direction = Direction::kInputOnly;
+    }
+  }
+
+  switch (record.protocol) {
+    case net::Protocol::kTcp: {
+      if (!headers.has_transport_header) return;
+      const auto next = next_tcp_state(static_cast<TcpState>(record.state), direction,
+                                       headers.tcp_flags, secure_tcp);
+      if (static_cast<std::uint8_t>(next) != record.state) {
+        count_activity(record, is_active(next));
+        if (next == TcpState::kEstablished) assure_template(record);
+      }
+      record.state = static_cast<std::uint8_t>(next);
+      record.timeout_s = timeouts_.tcp[record.state];
+      break;
+    }
+    case net::Protocol::kSctp: {
+      const auto next = next_sctp_state(static_cast<SctpState>(record.state), direction, transport);
+      if (static_cast<std::uint8_t>(next) != record.state) {
+        count_activity(record, next == SctpState::kEstablished);
+        if (next == SctpState::kEstablished) assure_template(record);
+      }
+      record.state = static_cast<std::uint8_t>(next);
+      record.timeout_s = timeouts_.sctp[record.state];
+      break;
+    }
+    case net::Protocol::kUdp:
+      record.timeout_s = timeouts_.udp;
+      if (is_reply) assure_template(record);
+      break;
+    default:
+      break;
+  }
+}
+
+// The wheel hears of a connection only when it could fire too late: at first, and when a state
+// with a shorter timeout is entered. Later expiries are found when the timer fires.
+void Connections::touch(ConnectionId id, Timestamp now) noexcept {
+  auto& record = table_.at(id);
+  const auto previous = record.expires_ms;
+  record.expires_ms = to_ms(now) + std::int64_t{record.timeout_s} * 1000;
+  if (record.committed == 0 || record.expires_ms < previous) {
+    timers_.arm(id, from_ms(record.expires_ms));
+  }
+}
+
+void Connections::expire_now(ConnectionId id, Timestamp now) noexcept {
+  if (controls_others(id)) return;
+  destroy(id, now);
+}
+
+void Connections::invalidate_template(ConnectionId id) noexcept {
+  table_.unfile(id);
+  table_.at(id).flags |= kConnectionDetached;
+}
+
+// A parent without children goes with its last child, unless it is a template that some
+// connection has proved (assured); only children killed before their time (timeout 0) do this.
+void Connections::release_control(ConnectionId id, Timestamp now) noexcept {
+  const auto& record = table_.at(id);
+  const auto control = record.control;
+  if (control == 0) return;
+  const bool killed = (record.flags & kConnectionDying) != 0;
+  const auto left = --table_.controlled(control);
+  const auto flags = table_.at(control).flags;
+  const bool keep = (flags & kConnectionTemplate) != 0 && (flags & kConnectionAssured) != 0;
+  if (killed && left == 0 && !keep) destroy(control, now);
+}
+
+void Connections::destroy(ConnectionId id, Timestamp now) noexcept {
+  release_control(id, now);
+  auto& record = table_.at(id);
+  const bool steer = is_steerable(record);
+  timers_.disarm(id);
+  unbind(record);
+  table_.unfile(id);
+  virtual_ends_.release(record.virtual_end, steer);
+  real_ends_.release(record.real_end, steer && is_masquerading(record));
+  table_.destroy(id);
+  ++expired_;
+}
+
+bool Connections::expire_due(Timestamp now, std::size_t budget) noexcept {
+  while (budget-- != 0) {
+    const auto id = timers_.next_due(now);
+    if (id == 0) return false;
+    auto& record = table_.at(id);
+    if (record.expires_ms > to_ms(now)) {
+      timers_.arm(id, from_ms(record.expires_ms));
+    } else if (table_.controlled(id) != 0) {
+      record.timeout_s = kRetrySeconds;
+      record.expires_ms = to_ms(now) + std::int64_t{kRetrySeconds} * 1000;
+      timers_.arm(id, from_ms(record.expires_ms));
+    } else {
+      destroy(id, now);
+    }
+  }
+  return true;
+}
+
+std::uint32_t Connections::expire_orphans(std::uint32_t cursor, std::uint32_t slots,
+                                          Timestamp now) noexcept {
+  const auto end = std::min(table_.end(), cursor + slots);
+  for (auto id = std::max(cursor, 1U); id < end; ++id) {
+    if (!table_.contains(id)) continue;
+    auto& record = table_.at(id);
+    const auto* bound = destination(record);
+    if (bound == nullptr || bound->is_available) continue;
+    record.flags |= kConnectionDying;
+    expire_now(id, now);
+  }
+  return end >= table_.end() ? 0 : end;
+}
+
+net::Endpoint Connections::client_end(const ConnectionRecord& record) const noexcept {
+  if (record.family == net::Family::kIpv6) {
+    return {net::IpAddress::v6(record.client), record.client_port};
+  }
+  const auto address = net::IpAddress::v6(record.client).word(0);
+  return {net::IpAddress::v4(address), record.client_port};
+}
+
+std::string_view Connections::state_name(const ConnectionRecord& record) const noexcept {
+  if (is_template(record)) {
+    return (record.flags & kConnectionAssured) != 0 ? "ASSURED" : "NONE";
+  }
+  switch (record.protocol) {
+    case net::Protocol::kTcp:
+      return kTcpStateNames[record.state];
+    case net::Protocol::kSctp:
+      return kSctpStateNames[record.state];
+    case net::Protocol::kUdp:
+      return "UDP";
+    default:
+      return "NONE";
+  }
+}
+
+}  // namespace lb::engine

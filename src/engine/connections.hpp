@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "engine/connection_table.hpp"
+#include "engine/destination_table.hpp"
+#include "engine/protocol_timeouts.hpp"
+#include "engine/steered_ends.hpp"
+#include "engine/timer_wheel.hpp"
+#include "net/parse.hpp"
+
+namespace lb::engine {
+
+/// What a connection, or a template, is made of.
+struct ConnectionPlan {
+  net::Protocol protocol = net::Protocol::kTcp;
+  net::Endpoint client;
+  net::Endpoint virtual_end;
+  net::Endpoint real_end;
+  Destination* destination = nullptr;  ///< null: bypass
+  std::uint32_t flags = 0;             ///< ConnectionFlag bits
+  std::uint32_t timeout_s = 3;         ///< until the first packet's state sets another
+};
+
+/// The life of connections: made, bound to a destination, moved through states, expired.
+///
+/// Over the tables of records, endpoints, timers and destinations it keeps what belongs
+/// together in step: a destination's counts of active and inactive connections, its overload
+/// flag, the references of endpoints, the hold of a template on those it controls.
+class Connections {
+ public:
+  Connections(std::uint32_t capacity, const std::array<std::uint64_t, 2>& hash_key,
+              DestinationTable& destinations, Timestamp start);
+
+  /// Makes and files a connection; 0 if a table is full.
+  [[nodiscard]] ConnectionId open(const ConnectionPlan& plan, Timestamp now) noexcept;
+  /// Puts `connection` under the hold of `control` (its template).
+  void set_control(ConnectionId connection, ConnectionId control) noexcept;
+  /// The connection of a packet from its client, or about one; 0 if there is none.
+  [[nodiscard]] ConnectionId find(net::Protocol protocol, const net::Endpoint& client,
+                                  const net::Endpoint& virtual_end) const noexcept;
+  /// The masquerading connection of an answer from `real_end` to `client`; 0 if there is none.
+  [[nodiscard]] ConnectionId find_reply(net::Protocol protocol, const net::Endpoint& real_end,
+                                        const net::Endpoint& client) const noexcept;
+  [[nodiscard]] ConnectionId find_template(net::Protocol protocol, const net::IpAddress& client,
+                                           const net::Endpoint& virtual_end) const noexcept;
+
+  /// Moves the state machine by a packet (IP payload `transport`) and takes over the timeout
+  /// of the new state. `is_reply`: from the real server.
+  void track(ConnectionId id, const net::Headers& headers, std::span<const std::byte> transport,
+             bool is_reply, bool secure_tcp) noexcept;
+  /// Starts the idle time anew, as every packet does.
+  void touch(ConnectionId id, Timestamp now) noexcept;
+  /// Expires the connection now, unless it controls others.
+  void expire_now(ConnectionId id, Timestamp now) noexcept;
+  /// Ends a connection that was made for one packet only and never filed.
+  void end_one_packet(ConnectionId id, Timestamp now) noexcept { destroy(id, now); }
+  /// Makes a template unfindable for good; it goes when its time is over.
+  void invalidate_template(ConnectionId id) noexcept;
+  /// Handles up to `budget` timers that are due; true if some remain.
+  bool expire_due(Timestamp now, std::size_t budget) noexcept;
+  /// Expires connections whose destination is removed, looking at up to `slots` records from
+  /// `cursor` on; returns where to go on, 0 at the end.
+  [[nodiscard]] std::uint32_t expire_orphans(std::uint32_t cursor, std::uint32_t slots,
+                                             Timestamp now) noexcept;
+
+  [[nodiscard]] ConnectionRecord& at(ConnectionId id) noexcept { return table_.at(id); }
+  [[nodiscard]] const ConnectionRecord& at(ConnectionId id) const noexcept { return table_.at(id); }
+  [[nodiscard]] const ConnectionTable& table() const noexcept { return table_; }
+  [[nodiscard]] Destination* destination(const ConnectionRecord& record) noexcept {
+    return record.destination == 0 ? nullptr : &destinations_.at(record.destination);
+  }
+  [[nodiscard]] bool controls_others(ConnectionId id) noexcept {
+    return table_.controlled(id) != 0;
+  }
+  [[nodiscard]] net::Endpoint client_end(const ConnectionRecord& record) const noexcept;
+  [[nodiscard]] net::Endpoint virtual_end(const ConnectionRecord& record) const noexcept {
+    return virtual_ends_.end(record.virtual_end);
+  }
+  [[nodiscard]] net::Endpoint real_end(const ConnectionRecord& record) const noexcept {
+    return real_ends_.end(record.real_end);
+  }
+  [[nodiscard]] std::string_view state_name(const ConnectionRecord& record) const noexcept;
+  [[nodiscard]] SteeredEnds& virtual_ends() noexcept { return virtual_ends_; }
+  [[nodiscard]] SteeredEnds& real_ends() noexcept { return real_ends_; }
+  [[nodiscard]] ProtocolTimeouts& timeouts() noexcept { return timeouts_; }
+  [[nodiscard]] const ProtocolTimeouts& timeouts() const noexcept { return timeouts_; }
+  [[nodiscard]] std::uint64_t created() const noexcept { return created_; }
+  [[nodiscard]] std::uint64_t expired() const noexcept { return expired_; }
+
+ private:
+  void bind(ConnectionRecord& record, Destination& destination) noexcept;
+  void unbind(ConnectionRecord& record) noexcept;
+  void count_activity(ConnectionRecord& record, bool is_active) noexcept;
+  void assure_template(const ConnectionRecord& record) noexcept;
+  void release_control(ConnectionId id, Timestamp now) noexcept;
+  void destroy(ConnectionId id, Timestamp now) noexcept;
+
+  ConnectionTable table_;
+  TimerWheel timers_;
+  SteeredEnds virtual_ends_;
+  SteeredEnds real_ends_;
+  DestinationTable& destinations_;
+  ProtocolTimeouts timeouts_;
+  std::uint64_t created_ = 0;
+  std::uint64_t expired_ = 0;
+};
+
+}  // namespace lb::engine

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/destination_table.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace lb::engine {
+namespace {
+
+// IP_VS_DEST_TRASH_PERIOD of the kernel.
+constexpr auto kTrashPeriod = std::chrono::seconds(120);
+
+}  // namespace
+
+Destination& DestinationTable::create(const model::ServiceKey& service,
+                                      const model::DestinationSpec& spec) {
+  auto destination = std::make_unique<Destination>();
+  destination->service_key = service;
+  destination->spec = spec;
+  if (free_.empty()) {
+    destination->id = static_cast<std::uint32_t>(destinations_.size());
+    destinations_.push_back(std::move(destination));
+    return *destinations_.back();
+  }
+  const auto id = free_.back();
+  free_.pop_back();
+  destination->id = id;
+  destinations_[id] = std::move(destination);
+  return *destinations_[id];
+}
+
+void DestinationTable::discard(Destination& destination, Timestamp now) {
+  destination.is_available = false;
+  destination.service = nullptr;
+  destination.idle_since = now;
+  trash_.push_back(&destination);
+}
+
+Destination* DestinationTable::revive(const model::ServiceKey& service, const net::Endpoint& end) {
+  const auto found = std::find_if(trash_.begin(), trash_.end(), [&](const Destination* d) {
+    return d->service_key == service && d->spec.port == end.port && d->spec.address == end.address;
+  });
+  if (found == trash_.end()) return nullptr;
+  auto* destination = *found;
+  trash_.erase(found);
+  destination->is_available = true;
+  return destination;
+}
+
+void DestinationTable::sweep(Timestamp now) {
+  std::erase_if(trash_, [&](Destination* destination) {
+    if (destination->references != 0) {
+      destination->idle_since = now;
+      return false;
+    }
+    if (now - destination->idle_since < kTrashPeriod) return false;
+    const auto id = destination->id;
+    destinations_[id].reset();
+    free_.push_back(id);
+    return true;
+  });
+}
+
+}  // namespace lb::engine

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "engine/destination.hpp"
+
+namespace lb::engine {
+
+/// Every destination under a stable number, those in a service and those removed from one.
+///
+/// A removed destination stays (in the "trash") while connections refer to it and two minutes
+/// longer: when the same one is added again to the same service, it comes back with its
+/// connections and counters. This is what lets a health checker take a server out and put it back.
+class DestinationTable {
+ public:
+  DestinationTable() : destinations_(1) {}
+
+  /// Makes a destination for a service; the caller puts it into the service's list.
+  Destination& create(const model::ServiceKey& service, const model::DestinationSpec& spec);
+  /// The destination of a number in use.
+  [[nodiscard]] Destination& at(std::uint32_t id) noexcept { return *destinations_[id]; }
+  [[nodiscard]] const Destination& at(std::uint32_t id) const noexcept {
+    return *destinations_[id];
+  }
+  /// Puts a removed destination aside.
+  void discard(Destination& destination, Timestamp now);
+  /// Takes a destination that was removed from `service` back out of the trash; null if there is
+  /// none.
+  [[nodiscard]] Destination* revive(const model::ServiceKey& service, const net::Endpoint& end);
+  /// Frees what nobody has referred to for two minutes. To be called once a minute.
+  void sweep(Timestamp now);
+
+ private:
+  std::vector<std::unique_ptr<Destination>> destinations_;  // by id; 0 unused
+  std::vector<std::uint32_t> free_;
+  std::vector<Destination*> trash_;
+};
+
+}  // namespace lb::engine

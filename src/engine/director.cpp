@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/director.hpp"
+
+#include <algorithm>
+#include <optional>
+
+#include "engine/accounting.hpp"
+#include "engine/director_state.hpp"
+#include "engine/forward/icmp_error.hpp"
+#include "engine/forward/icmp_related.hpp"
+#include "engine/packet_context.hpp"
+#include "engine/related_icmp.hpp"
+#include "engine/schedule.hpp"
+#include "engine/transmit.hpp"
+
+namespace lb::engine {
+namespace {
+
+constexpr auto kEstimateInterval = std::chrono::seconds(2);
+constexpr auto kSweepInterval = std::chrono::seconds(60);
+constexpr auto kDefenceInterval = std::chrono::seconds(1);
+// After a jump of the clock old averages say nothing; so many missed ticks are enough to forget
+// them.
+constexpr int kMaxTicksAtOnce = 64;
+constexpr std::uint32_t kOrphanSlotsAtOnce = 1U << 16;
+
+bool is_balanced(net::Protocol protocol) {
+  switch (protocol) {
+    case net::Protocol::kTcp:
+    case net::Protocol::kUdp:
+    case net::Protocol::kSctp:
+    case net::Protocol::kEsp:
+    case net::Protocol::kAh:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Requests are those to an address of the director, and what its own programs send.
+bool is_request(const DirectorState& state, const PacketContext& context) {
+  return context.is_from_host() || context.packet.routed_locally ||
+         state.network.is_local(context.headers.destination);
+}
+
+// The answer of a masqueraded real server.
+Verdict answer(DirectorState& state, PacketContext& context, ConnectionId id) {
+  const auto& record = state.connections.at(id);
+  count_out(state, record, context);
+  state.connections.track(id, context.headers, context.transport(), true,
+                          state.defence.is_secure_tcp());
+  const auto verdict = send_answer(state, context, id);
+  state.connections.touch(id, state.now);
+  return verdict;
+}
+
+// An answer without a connection: its server may be told that nobody listens (nat_icmp_send).
+Verdict refuse_answer(DirectorState& state, PacketContext& context) {
+  const auto& headers = context.headers;
+  if (state.settings.nat_icmp_send == 0 || !headers.has_ports ||
+      (headers.tcp_flags & net::kTcpRst) != 0 ||
+      state.connections.real_ends().find(headers.protocol, headers.source, headers.source_port) ==
+          0) {
+    return Verdict::host();
+  }
+  report_error(state, context, IcmpError::port_unreachable(headers.family()));
+  return Verdict::drop(DropReason::kNotFirstPacket);
+}
+
+// The connection of a request that goes on; 0 if the request must open one.
+ConnectionId find_connection(DirectorState& state, const PacketContext& context, const Flow& flow) {
+  auto& connections = state.connections;
+  const auto id = connections.find(flow.protocol, flow.client, flow.virtual_end);
+  if (id == 0) return 0;
+  if (begins_connection(context) && is_to_be_replaced(state, id)) {
+    connections.expire_now(id, state.now);
+    return 0;
+  }
+  const auto* destination = connections.destination(connections.at(id));
+  if (destination != nullptr && !destination->is_available &&
+      state.settings.expire_nodest_conn != 0) {
+    connections.expire_now(id, state.now);
+    return 0;
+  }
+  return id;
+}
+
+bool is_orphan(DirectorState& state, ConnectionId id) {
+  const auto* destination = state.connections.destination(state.connections.at(id));
+  return destination != nullptr && !destination->is_available;
+}
+
+// What all packets of a connection from the client have in common.
+Verdict forward(DirectorState& state, PacketContext& context, ConnectionId id) {
+  auto& connections = state.connections;
+  auto& record = connections.at(id);
+  count_in(state, record, context);
+  connections.track(id, context.headers, context.transport(), false, state.defence.is_secure_tcp());
+  const auto verdict = transmit(state, context, id);
+  ++record.packets_in;
+  if ((record.flags & kConnectionOnePacket) != 0) {
+    if (record.control != 0) ++connections.at(record.control).packets_in;
+    connections.end_one_packet(id, state.now);
+  } else {
+    connections.touch(id, state.now);
+  }
+  return verdict;
+}
+
+Verdict decide(DirectorState& state, PacketContext& context) {
+  if (is_related_icmp(context.headers)) {
+    return forward_icmp_error(state, context).value_or(Verdict::host());
+  }
+  if (!is_balanced(context.headers.protocol)) return Verdict::host();
+
+  const auto reply = reply_flow(context.headers);
+  if (const auto id =
+          state.connections.find_reply(reply.protocol, reply.virtual_end, reply.client)) {
+    return answer(state, context, id);
+  }
+  if (!is_request(state, context)) return refuse_answer(state, context);
+
+  const auto flow = request_flow(context.headers);
+  auto id = find_connection(state, context, flow);
+  if (id == 0) {
+    const auto scheduled = schedule(state, context, flow, false);
+    if (scheduled.connection == 0) return scheduled.verdict;
+    id = scheduled.connection;
+  }
+  if (is_orphan(state, id)) return Verdict::drop(DropReason::kDestinationRemoved);
+  return forward(state, context, id);
+}
+
+Verdict to_verdict(net::ParseError error) {
+  switch (error) {
+    case net::ParseError::kNotIp:
+      return Verdict::host();
+    case net::ParseError::kTruncated:
+      return Verdict::drop(DropReason::kTruncated);
+    case net::ParseError::kBadHeader:
+      break;
+  }
+  return Verdict::drop(DropReason::kBadHeader);
+}
+
+// A packet put together in the director's own buffer leaves by the outputs.
+Verdict hand_over(net::Packet& packet, const Verdict& verdict, Outputs& outputs) {
+  if (verdict.kind == Verdict::Kind::kDrop || verdict.kind == Verdict::Kind::kConsumed) {
+    return verdict;
+  }
+  const auto bytes = packet.bytes();
+  const auto room = outputs.reserve(bytes.size());
+  if (room.empty()) return Verdict::drop(DropReason::kOutputFull);
+  std::copy(bytes.begin(), bytes.end(), room.begin());
+  outputs.commit(verdict);
+  return Verdict::consumed();
+}
+
+// Fragments are balanced as the packet that they make up.
+Verdict process_fragment(DirectorState& state, net::Packet& packet, const net::Headers& headers,
+                         InterfaceId ingress, Outputs& outputs) {
+  const std::span<const std::byte> frame = packet.bytes();
+  const auto room = std::span(state.reassembled).subspan(DirectorState::kReassemblyHeadroom);
+  const auto outcome = state.reassembler.add(frame, headers, state.now, room);
+  state.counters.dropped[static_cast<std::size_t>(DropReason::kFragmentMemory)] += outcome.given_up;
+  switch (outcome.kind) {
+    case Reassembler::Outcome::Kind::kHeld:
+      return Verdict::consumed();
+    case Reassembler::Outcome::Kind::kDropped:
+      return Verdict::drop(outcome.reason);
+    case Reassembler::Outcome::Kind::kComplete:
+      break;
+  }
+  net::Packet whole(state.reassembled, DirectorState::kReassemblyHeadroom, outcome.size);
+  whole.mark = packet.mark;
+  whole.routed_locally = packet.routed_locally;
+  const std::span<const std::byte> bytes = whole.bytes();
+  const auto parsed = net::parse_frame(bytes);
+  if (!parsed) return to_verdict(parsed.error());
+  PacketContext context{whole, *parsed, ingress, outputs, outcome.shape};
+  return hand_over(whole, decide(state, context), outputs);
+}
+
+Verdict process_one(DirectorState& state, net::Packet& packet, InterfaceId ingress,
+                    Outputs& outputs) {
+  const std::span<const std::byte> frame = packet.bytes();
+  const auto headers = net::parse_frame(frame);
+  if (!headers) return to_verdict(headers.error());
+  if (headers->is_fragment()) return process_fragment(state, packet, *headers, ingress, outputs);
+  PacketContext context{packet, *headers, ingress, outputs, {}};
+  return decide(state, context);
+}
+
+void estimate(DirectorState& state) {
+  if (state.settings.run_estimation == 0) return;
+  state.totals.tick();
+  for (auto* service : state.services.in_order()) {
+    service->statistics.tick();
+    for (auto* destination : service->destinations) destination->statistics.tick();
+  }
+}
+
+void sweep(DirectorState& state) {
+  state.destinations.sweep(state.now);
+  for (auto* service : state.services.in_order()) {
+    if (service->scheduler != nullptr) {
+      service->scheduler->sweep(service->context(state.settings, state.now));
+    }
+  }
+}
+
+// Runs `work` once for each interval that has passed since `next`.
+template <class Work>
+void every(Timestamp& next, Duration interval, Timestamp now, Work work) {
+  for (int i = 0; next <= now && i < kMaxTicksAtOnce; ++i) {
+    work();
+    next = next + interval;
+  }
+  if (next <= now) next = now + interval;
+}
+
+}  // namespace
+
+DirectorState::DirectorState(const DirectorOptions& options_, NetworkView& network_)
+    : options(options_),
+      network(network_),
+      connections(options_.connection_capacity, options_.hash_key, destinations, Timestamp{}),
+      reassembler({}, options_.hash_key[0]),
+      reassembled(kReassemblyHeadroom + Reassembler::kMaxFrame) {}
+
+Director::Director(const DirectorOptions& options, NetworkView& network)
+    : state_(std::make_unique<DirectorState>(options, network)) {}
+
+Director::~Director() = default;
+
+Verdict Director::process(net::Packet& packet, InterfaceId ingress, Timestamp now,
+                          Outputs& outputs) noexcept {
+  state_->now = now;
+  const auto verdict = process_one(*state_, packet, ingress, outputs);
+  switch (verdict.kind) {
+    case Verdict::Kind::kDrop:
+      count_drop(verdict.reason);
+      break;
+    case Verdict::Kind::kHost:
+      ++state_->counters.to_host;
+      break;
+    case Verdict::Kind::kSend:
+    case Verdict::Kind::kResolve:
+    case Verdict::Kind::kConsumed:
+      ++state_->counters.sent;
+      break;
+  }
+  return verdict;
+}
+
+bool Director::advance(Timestamp now, std::size_t budget) noexcept {
+  auto& state = *state_;
+  state.now = now;
+  every(state.next_defence, kDefenceInterval, now, [&] { state.defence.update(state.settings); });
+  every(state.next_estimate, kEstimateInterval, now, [&] { estimate(state); });
+  every(state.next_sweep, kSweepInterval, now, [&] { sweep(state); });
+  state.counters.dropped[static_cast<std::size_t>(DropReason::kFragmentTimeout)] +=
+      state.reassembler.expire(now);
+  if (state.orphan_cursor != 0) {
+    state.orphan_cursor =
+        state.connections.expire_orphans(state.orphan_cursor, kOrphanSlotsAtOnce, now);
+  }
+  return state.connections.expire_due(now, budget) || state.orphan_cursor != 0;
+}
+
+Timestamp Director::now() const noexcept { return state_->now; }
+
+void Director::count_drop(DropReason reason) noexcept {
+  ++state_->counters.dropped[static_cast<std::size_t>(reason)];
+}
+
+}  // namespace lb::engine

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+// The director's configuration: what an administrator's requests do. Order of checks and errors
+// follow kernel IPVS (ip_vs_ctl.c).
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "engine/director.hpp"
+#include "engine/director_state.hpp"
+
+namespace lb::engine {
+namespace {
+
+constexpr std::string_view kNoScheduler = "none";
+// Largest timeout that the kernel takes: INT_MAX jiffies at 100 Hz.
+constexpr std::uint32_t kMaxTimeout = 0x7fffffff / 100;
+
+// Finds the scheduler of a request; "none" gives a null scheduler.
+Result<std::unique_ptr<Scheduler>> scheduler_for(const model::ServiceSpec& spec,
+                                                 std::uint64_t seed) {
+  if (spec.scheduler.view() == kNoScheduler) return nullptr;
+  auto scheduler = make_scheduler(spec.scheduler.view(), seed);
+  if (scheduler == nullptr) return failure(ENOENT);
+  return scheduler;
+}
+
+Result<void> check_service(const model::ServiceSpec& spec) {
+  if (!spec.persistence_engine.empty()) return failure(ENOENT);
+  if (spec.key.family == net::Family::kIpv6 && (spec.netmask < 1 || spec.netmask > 128)) {
+    return failure(EINVAL);
+  }
+  return {};
+}
+
+bool is_masquerading(const Destination& destination) {
+  return destination.spec.method == model::ForwardingMethod::kMasquerade;
+}
+
+// A masquerading destination's answers must come by even before its first connection.
+void steer(DirectorState& state, Destination& destination) {
+  const auto& key = destination.service_key;
+  const bool wanted =
+      is_masquerading(destination) && key.fwmark == 0 && destination.spec.port != net::Port{};
+  if (wanted && destination.steered_end == 0) {
+    destination.steered_end = state.connections.real_ends().acquire(
+        key.protocol, destination.spec.address, destination.spec.port, true);
+  }
+}
+
+void unsteer(DirectorState& state, Destination& destination) {
+  state.connections.real_ends().release(destination.steered_end, true);
+  destination.steered_end = 0;
+}
+
+void apply(DirectorState& state, Destination& destination, const model::DestinationSpec& spec) {
+  const auto upper = destination.spec.upper_threshold;
+  if (spec.upper_threshold == 0 || spec.upper_threshold > upper) destination.is_overloaded = false;
+  destination.spec = spec;
+  if (spec.weight != 0) destination.last_weight = spec.weight;
+  destination.route = {};
+  unsteer(state, destination);
+  steer(state, destination);
+}
+
+// Takes a destination out of its service; connections keep it alive.
+void remove(DirectorState& state, Service& service, Destination& destination) {
+  std::erase(service.destinations, &destination);
+  if (service.scheduler != nullptr) {
+    service.scheduler->destination_removed(service.context(state.settings, state.now), destination);
+  }
+  unsteer(state, destination);
+  destination.route = {};
+  state.destinations.discard(destination, state.now);
+}
+
+void expire_orphans_if_asked(DirectorState& state) {
+  if (state.settings.expire_nodest_conn != 0) state.orphan_cursor = 1;
+}
+
+void remove_service(DirectorState& state, const model::ServiceKey& key) {
+  auto service = state.services.extract(key);
+  service->scheduler.reset();
+  while (!service->destinations.empty()) remove(state, *service, *service->destinations.front());
+  state.connections.virtual_ends().release(service->virtual_end, true);
+  expire_orphans_if_asked(state);
+}
+
+// The kernel takes a destination only if it could be a host's address.
+bool is_possible(const NetworkView& network, const net::IpAddress& address) {
+  if (network.is_local(address)) return true;
+  if (address.is_v4()) return network.is_unicast(address);
+  return !address.is_unspecified() && !address.is_multicast() && !address.is_link_local_v6();
+}
+
+}  // namespace
+
+Result<void> Director::add_service(const model::ServiceSpec& spec) {
+  auto& state = *state_;
+  if (state.services.find(spec.key) != nullptr) return failure(EEXIST);
+  auto scheduler = scheduler_for(spec, state.options.hash_key[0] + state.next_serial);
+  if (!scheduler) return failure(scheduler.error().code);
+  if (auto checked = check_service(spec); !checked) return checked;
+
+  auto service = std::make_unique<Service>();
+  service->spec = spec;
+  service->spec.flags = (spec.flags & spec.flags_mask) | model::kServiceHashed;
+  service->serial = state.next_serial++;
+  service->scheduler = std::move(*scheduler);
+  if (service->scheduler != nullptr) {
+    if (auto bound = service->scheduler->bind(service->context(state.settings, state.now));
+        !bound) {
+      return bound;
+    }
+  }
+  if (spec.key.fwmark == 0) {
+    service->virtual_end = state.connections.virtual_ends().acquire(
+        spec.key.protocol, spec.key.address, spec.key.port, true);
+    if (service->virtual_end == 0) return failure(ENOMEM);
+  }
+  state.services.insert(std::move(service));
+  return {};
+}
+
+Result<void> Director::edit_service(const model::ServiceSpec& spec) {
+  auto& state = *state_;
+  auto* service = state.services.find(spec.key);
+  if (service == nullptr) return failure(ESRCH);
+  auto scheduler = scheduler_for(spec, state.options.hash_key[0] + service->serial);
+  if (!scheduler) return failure(scheduler.error().code);
+  if (auto checked = check_service(spec); !checked) return checked;
+
+  const auto flags = (service->spec.flags & ~spec.flags_mask) | (spec.flags & spec.flags_mask);
+  if (spec.scheduler != service->spec.scheduler) {
+    if (*scheduler != nullptr) {
+      if (auto bound = (*scheduler)->bind(service->context(state.settings, state.now)); !bound) {
+        return bound;
+      }
+    }
+    service->scheduler = std::move(*scheduler);
+  }
+  service->spec = spec;
+  service->spec.flags = flags | model::kServiceHashed;
+  return {};
+}
+
+Result<void> Director::delete_service(const model::ServiceKey& key) {
+  if (state_->services.find(key) == nullptr) return failure(ESRCH);
+  remove_service(*state_, key);
+  return {};
+}
+
+void Director::flush() {
+  for (const auto& key : service_keys()) remove_service(*state_, key);
+}
+
+Result<void> Director::add_destination(const model::ServiceKey& key,
+                                       const model::DestinationSpec& spec) {
+  auto& state = *state_;
+  auto* service = state.services.find(key);
+  if (service == nullptr) return failure(ESRCH);
+  const net::Endpoint end{spec.address, spec.port};
+  if (service->find(end) != nullptr) return failure(EEXIST);
+
+  auto* destination = state.destinations.revive(key, end);
+  if (destination == nullptr) {
+    if (!is_possible(state.network, spec.address)) return failure(EINVAL);
+    destination = &state.destinations.create(key, spec);
+  } else if (destination->service_serial != service->serial) {
+    destination->statistics.zero();
+  }
+  destination->service = service;
+  destination->service_serial = service->serial;
+  apply(state, *destination, spec);
+  service->destinations.insert(service->destinations.begin(), destination);
+  if (service->scheduler != nullptr) {
+    service->scheduler->destination_added(service->context(state.settings, state.now),
+                                          *destination);
+  }
+  return {};
+}
+
+Result<void> Director::edit_destination(const model::ServiceKey& key,
+                                        const model::DestinationSpec& spec) {
+  auto& state = *state_;
+  auto* service = state.services.find(key);
+  if (service == nullptr) return failure(ESRCH);
+  auto* destination = service->find({spec.address, spec.port});
+  if (destination == nullptr) return failure(ENOENT);
+  apply(state, *destination, spec);
+  if (service->scheduler != nullptr) {
+    service->scheduler->destination_updated(service->context(state.settings, state.now),
+                                            *destination);
+  }
+  return {};
+}
+
+Result<void> Director::delete_destination(const model::ServiceKey& key, const net::Endpoint& end) {
+  auto& state = *state_;
+  auto* service = state.services.find(key);
+  if (service == nullptr) return failure(ESRCH);
+  auto* destination = service->find(end);
+  if (destination == nullptr) return failure(ENOENT);
+  remove(state, *service, *destination);
+  expire_orphans_if_asked(state);
+  return {};
+}
+
+Result<void> Director::zero(const model::ServiceKey& key) {
+  auto* service = state_->services.find(key);
+  if (service == nullptr) return failure(ESRCH);
+  for (auto* destination : service->destinations) destination->statistics.zero();
+  service->statistics.zero();
+  return {};
+}
+
+void Director::zero_all() {
+  for (auto* service : state_->services.in_order()) {
+    for (auto* destination : service->destinations) destination->statistics.zero();
+    service->statistics.zero();
+  }
+  state_->totals.zero();
+}
+
+model::Timeouts Director::timeouts() const noexcept {
+  const auto& timeouts = state_->connections.timeouts();
+  return {.tcp = timeouts.tcp[static_cast<std::size_t>(TcpState::kEstablished)],
+          .tcp_fin = timeouts.tcp[static_cast<std::size_t>(TcpState::kFinWait)],
+          .udp = timeouts.udp};
+}
+
+Result<void> Director::set_timeouts(const model::Timeouts& request) {
+  if (std::max({request.tcp, request.tcp_fin, request.udp}) > kMaxTimeout) return failure(EINVAL);
+  auto& timeouts = state_->connections.timeouts();
+  if (request.tcp != 0) {
+    timeouts.tcp[static_cast<std::size_t>(TcpState::kEstablished)] = request.tcp;
+  }
+  if (request.tcp_fin != 0) {
+    timeouts.tcp[static_cast<std::size_t>(TcpState::kFinWait)] = request.tcp_fin;
+  }
+  if (request.udp != 0) timeouts.udp = request.udp;
+  return {};
+}
+
+const Settings& Director::settings() const noexcept { return state_->settings; }
+
+void Director::set_settings(const Settings& settings) noexcept {
+  state_->settings = settings;
+  state_->defence.update(state_->settings);
+}
+
+void Director::set_steering_listener(SteeringListener* listener) {
+  state_->connections.virtual_ends().set_listener(listener);
+  state_->connections.real_ends().set_listener(listener);
+}
+
+}  // namespace lb::engine

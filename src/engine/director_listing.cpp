@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the director tells of itself.
+#include <algorithm>
+
+#include "engine/director.hpp"
+#include "engine/director_state.hpp"
+
+namespace lb::engine {
+namespace {
+
+// A template that was made unfindable is listed with these ports, as in the kernel.
+constexpr std::uint16_t kDetachedPort = 0xffff;
+
+model::ServiceInfo describe(const Service& service) {
+  return {.spec = service.spec, .statistics = service.statistics.shown()};
+}
+
+model::DestinationInfo describe(const Destination& destination) {
+  return {.spec = destination.spec,
+          .active_connections = destination.active_connections,
+          .inactive_connections = destination.inactive_connections,
+          .persistent_connections = destination.persistent_connections,
+          .statistics = destination.statistics.shown()};
+}
+
+model::ConnectionInfo describe(const Connections& connections, const ConnectionRecord& record,
+                               Timestamp now) {
+  using std::chrono::milliseconds;
+  const auto now_ms = std::chrono::duration_cast<milliseconds>(now.since_start).count();
+  const auto left_ms = std::max<std::int64_t>(record.expires_ms - now_ms, 0);
+  model::ConnectionInfo info{
+      .protocol = record.protocol,
+      .client = connections.client_end(record),
+      .virtual_end = connections.virtual_end(record),
+      .destination = connections.real_end(record),
+      .state = connections.state_name(record),
+      .expires_in = static_cast<std::uint32_t>(left_ms / 1000),
+  };
+  if ((record.flags & kConnectionDetached) != 0) {
+    info.client.port = net::Port{};
+    info.virtual_end.port = net::Port::from_host(kDetachedPort);
+    info.destination.port = net::Port::from_host(kDetachedPort);
+  }
+  return info;
+}
+
+}  // namespace
+
+bool Director::has_service(const model::ServiceKey& key) const noexcept {
+  return state_->services.find(key) != nullptr;
+}
+
+std::optional<model::ServiceInfo> Director::service(const model::ServiceKey& key) const {
+  const auto* service = state_->services.find(key);
+  if (service == nullptr) return std::nullopt;
+  return describe(*service);
+}
+
+std::vector<model::ServiceInfo> Director::services() const {
+  std::vector<model::ServiceInfo> result;
+  result.reserve(state_->services.size());
+  for (const auto* service : state_->services.in_order()) result.push_back(describe(*service));
+  return result;
+}
+
+std::vector<model::ServiceKey> Director::service_keys() const {
+  std::vector<model::ServiceKey> result;
+  result.reserve(state_->services.size());
+  for (const auto* service : state_->services.in_order()) result.push_back(service->key());
+  return result;
+}
+
+std::vector<model::DestinationInfo> Director::destinations(const model::ServiceKey& key) const {
+  std::vector<model::DestinationInfo> result;
+  const auto* service = state_->services.find(key);
+  if (service == nullptr) return result;
+  result.reserve(service->destinations.size());
+  for (const auto* destination : service->destinations) result.push_back(describe(*destination));
+  return result;
+}
+
+std::uint32_t Director::shown_table_size() const noexcept {
+  return state_->options.shown_table_size;
+}
+
+std::size_t Director::service_count() const noexcept { return state_->services.size(); }
+
+std::optional<std::uint32_t> Director::list_connections(
+    std::uint32_t cursor, std::uint32_t slots, std::vector<model::ConnectionInfo>& out) const {
+  const auto& table = state_->connections.table();
+  const auto first = std::max(cursor, 1U);
+  const auto end = first + std::min(slots, table.end() - std::min(first, table.end()));
+  for (auto id = first; id < end; ++id) {
+    if (!table.contains(id)) continue;
+    out.push_back(describe(state_->connections, table.at(id), state_->now));
+  }
+  if (end >= table.end()) return std::nullopt;
+  return end;
+}
+
+std::size_t Director::connection_count() const noexcept {
+  return state_->connections.table().size();
+}
+
+std::size_t Director::connection_capacity() const noexcept {
+  return state_->connections.table().capacity();
+}
+
+model::Statistics Director::totals() const noexcept { return state_->totals.shown(); }
+
+const DirectorCounters& Director::counters() const noexcept {
+  state_->counters.connections_expired = state_->connections.expired();
+  return state_->counters;
+}
+
+}  // namespace lb::engine

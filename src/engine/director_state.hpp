@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "engine/connections.hpp"
+#include "engine/defence.hpp"
+#include "engine/destination_table.hpp"
+#include "engine/director.hpp"
+#include "engine/forward/reassembler.hpp"
+#include "engine/rate_estimator.hpp"
+#include "engine/service_table.hpp"
+#include "engine/settings.hpp"
+
+namespace lb::engine {
+
+/// All that a director holds. The steps of a packet's way (schedule, transmit, answer, related
+/// ICMP) and the configuration are functions over it, a file each.
+struct DirectorState {
+  DirectorState(const DirectorOptions& options_, NetworkView& network_);
+
+  DirectorOptions options;
+  NetworkView& network;
+  Settings settings;
+  ServiceTable services;
+  DestinationTable destinations;
+  Connections connections;
+  RateEstimator totals;
+  Defence defence;
+  DirectorCounters counters;
+  Reassembler reassembler;
+  /// Where a packet put together from fragments is worked on.
+  static constexpr std::size_t kReassemblyHeadroom = 128;
+  std::vector<std::byte> reassembled;
+  Timestamp now{};
+
+  Timestamp next_estimate{};  ///< of rates, every 2 s
+  Timestamp next_sweep{};     ///< of removed destinations and scheduler caches, every 60 s
+  Timestamp next_defence{};   ///< of the defence levels, every second
+  std::uint32_t orphan_cursor =
+      0;  ///< where the walk over connections of removed destinations is; 0: none
+  std::uint64_t next_serial = 1;
+  std::uint16_t identification = 0;  ///< of the IPv4 headers that the director makes
+
+  [[nodiscard]] net::Be16 next_identification() noexcept {
+    return net::Be16::from_host(++identification);
+  }
+};
+
+}  // namespace lb::engine

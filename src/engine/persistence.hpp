@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "engine/director_state.hpp"
+#include "engine/packet_context.hpp"
+
+namespace lb::engine {
+
+/// How scheduling failed or did not (the three ways of ip_vs_schedule).
+enum class ScheduleFailure : std::uint8_t {
+  kNone,
+  kNotForUs,       ///< not a packet that a service wants: the host's
+  kNoDestination,  ///< refused with an ICMP error
+  kTableFull,      ///< dropped
+};
+
+struct ScheduleResult {
+  ConnectionId connection = 0;
+  ScheduleFailure failure = ScheduleFailure::kNone;
+};
+
+/// Opens a connection of a persistent service: by the client's template if it has one whose
+/// destination is still good, else by a new template for a destination that the scheduler
+/// chooses. The connection is held by the template.
+[[nodiscard]] ScheduleResult schedule_persistent(DirectorState& state, Service& service,
+                                                 const Flow& flow) noexcept;
+
+/// Asks the service's scheduler; null if it has none or finds no usable destination.
+[[nodiscard]] Destination* choose_destination(DirectorState& state, Service& service,
+                                              const Flow& flow) noexcept;
+
+/// Counts a new connection at its destination, its service and in total.
+void count_connection(DirectorState& state, Service& service, Destination& destination) noexcept;
+
+}  // namespace lb::engine

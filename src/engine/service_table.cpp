@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/service_table.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace lb::engine {
+namespace {
+
+constexpr std::uint16_t kFirstUnprivilegedPort = 1024;
+
+}  // namespace
+
+Destination* Service::find(const net::Endpoint& end) const noexcept {
+  const auto found = std::find_if(destinations.begin(), destinations.end(), [&](const auto* d) {
+    return d->spec.port == end.port && d->spec.address == end.address;
+  });
+  return found == destinations.end() ? nullptr : *found;
+}
+
+// Keys come from the administrator alone, so the hash needs no secret; it must only spread
+// addresses and ports that count up.
+std::size_t ServiceTable::KeyHash::operator()(const model::ServiceKey& key) const noexcept {
+  std::uint64_t h = key.fwmark;
+  const auto mix = [&h](std::uint64_t word) {
+    h = (h ^ word) * 0x9e3779b97f4a7c15ULL;
+    h ^= h >> 32;
+  };
+  mix((std::uint64_t{static_cast<std::uint8_t>(key.protocol)} << 16) | key.port.to_network());
+  for (std::size_t i = 0; i < 4; i += 2) {
+    mix((std::uint64_t{key.address.word(i).to_network()} << 32) |
+        key.address.word(i + 1).to_network());
+  }
+  mix(static_cast<std::uint64_t>(key.family));
+  return h;
+}
+
+Service* ServiceTable::find(const model::ServiceKey& key) const noexcept {
+  const auto found = by_key_.find(key);
+  return found == by_key_.end() ? nullptr : found->second;
+}
+
+Service* ServiceTable::find_for_packet(std::uint32_t mark, net::Protocol protocol,
+                                       const net::IpAddress& address,
+                                       net::Port port) const noexcept {
+  const auto family = address.family();
+  if (mark != 0 && mark_services_ != 0) {
+    const auto any = net::IpAddress::any(family);
+    if (auto* service = find({.family = family, .fwmark = mark, .address = any, .port = {}})) {
+      return service;
+    }
+  }
+  model::ServiceKey key{.family = family, .protocol = protocol, .address = address, .port = port};
+  if (auto* service = find(key)) return service;
+
+  // FTP's data connections go to whatever port the server or the client names.
+  const auto number = port.to_host();
+  if (protocol == net::Protocol::kTcp && ftp_services_ != 0 &&
+      (number == kFtpDataPort || number >= kFirstUnprivilegedPort)) {
+    key.port = net::Port::from_host(kFtpPort);
+    if (auto* service = find(key)) return service;
+  }
+  if (port_zero_services_ == 0) return nullptr;
+  key.port = net::Port{};
+  return find(key);
+}
+
+void ServiceTable::count(const model::ServiceKey& key, std::int32_t change) noexcept {
+  if (key.fwmark != 0) {
+    mark_services_ += change;
+  } else if (key.port == net::Port{}) {
+    port_zero_services_ += change;
+  } else if (key.port.to_host() == kFtpPort) {
+    ftp_services_ += change;
+  }
+}
+
+Service& ServiceTable::insert(std::unique_ptr<Service> service) {
+  auto& result = *service;
+  by_key_.emplace(result.key(), &result);
+  count(result.key(), 1);
+  services_.push_back(std::move(service));
+  return result;
+}
+
+std::unique_ptr<Service> ServiceTable::extract(const model::ServiceKey& key) {
+  const auto found = std::find_if(services_.begin(), services_.end(),
+                                  [&](const auto& service) { return service->key() == key; });
+  if (found == services_.end()) return nullptr;
+  auto service = std::move(*found);
+  services_.erase(found);
+  by_key_.erase(key);
+  count(key, -1);
+  return service;
+}
+
+std::vector<Service*> ServiceTable::in_order() const {
+  std::vector<Service*> result;
+  result.reserve(services_.size());
+  for (const bool by_mark : {false, true}) {
+    for (auto it = services_.rbegin(); it != services_.rend(); ++it) {
+      if (((*it)->key().fwmark != 0) == by_mark) result.push_back(it->get());
+    }
+  }
+  return result;
+}
+
+}  // namespace lb::engine

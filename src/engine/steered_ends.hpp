@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "engine/director.hpp"
+#include "engine/endpoint_table.hpp"
+
+namespace lb::engine {
+
+/// The endpoints of one side, with the knowledge which of them packets are steered by.
+///
+/// An endpoint is interned for every connection that names it. It is *steered* (told to the
+/// listener, so that XDP sends its packets here) while somebody asks for that: a service, or a
+/// connection whose packets must come by. Real servers reached by direct routing are interned only.
+class SteeredEnds {
+ public:
+  SteeredEnds(SteeredEndpoint::Side side, std::uint32_t capacity,
+              const std::array<std::uint64_t, 2>& hash_key)
+      : side_(side), table_(capacity, hash_key), steering_(std::size_t{capacity} + 1) {}
+
+  [[nodiscard]] EndpointId find(net::Protocol protocol, const net::IpAddress& address,
+                                net::Port port) const noexcept {
+    return table_.find(protocol, address, port);
+  }
+  /// Adds a reference, and with `steer` a request to steer; 0 if the table is full.
+  [[nodiscard]] EndpointId acquire(net::Protocol protocol, const net::IpAddress& address,
+                                   net::Port port, bool steer) noexcept {
+    const auto id = table_.acquire(protocol, address, port);
+    if (id != 0 && steer && steering_[id]++ == 0 && listener_ != nullptr) {
+      listener_->endpoint_added(describe(id));
+    }
+    return id;
+  }
+  /// Takes back one reference, made with the same `steer`.
+  void release(EndpointId id, bool steer) noexcept {
+    if (id == 0) return;
+    if (steer && --steering_[id] == 0 && listener_ != nullptr) {
+      listener_->endpoint_removed(describe(id));
+    }
+    table_.release(id);
+  }
+  [[nodiscard]] const EndpointTable::Entry& at(EndpointId id) const noexcept {
+    return table_.at(id);
+  }
+  [[nodiscard]] net::Endpoint end(EndpointId id) const noexcept {
+    return {table_.at(id).address, table_.at(id).port};
+  }
+  /// Tells `listener` of what is steered now, and from now on of every change.
+  void set_listener(SteeringListener* listener) {
+    listener_ = listener;
+    if (listener == nullptr) return;
+    for (EndpointId id = 1; id < steering_.size(); ++id) {
+      if (steering_[id] != 0) listener->endpoint_added(describe(id));
+    }
+  }
+
+ private:
+  [[nodiscard]] SteeredEndpoint describe(EndpointId id) const noexcept {
+    const auto& entry = table_.at(id);
+    return {.side = side_, .protocol = entry.protocol, .end = {entry.address, entry.port}};
+  }
+
+  SteeredEndpoint::Side side_;
+  EndpointTable table_;
+  std::vector<std::uint32_t> steering_;  // requests to steer, by endpoint
+  SteeringListener* listener_ = nullptr;
+};
+
+}  // namespace lb::engine
