@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `lab` fixture: a fresh network for each test, removed after it, dumped if it failed."""
+
+import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(__file__))
+
+from lab import Lab  # noqa: E402  (found by the line above)
+
+
+def pytest_collection_modifyitems(items):
+    if os.geteuid() != 0:
+        for item in items:
+            item.add_marker(pytest.mark.skip(reason="needs root: namespaces and XDP"))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    lab = getattr(item, "lab", None)
+    if report.when == "call" and report.failed and lab is not None:
+        report.sections.append(("state of the lab", lab.dump()))
+
+
+@pytest.fixture
+def lab(request, tmp_path):
+    made = Lab(request.node.name.removeprefix("test_"), tmp_path)
+    request.node.lab = made
+    yield made
+    left = made.close()
+    assert not left, f"left behind: {', '.join(left)}"
