@@ -126,6 +126,27 @@ Outcome<NetlinkSocket::DumpEnd> NetlinkSocket::receive_dump(std::uint32_t sequen
   }
 }
 
+int NetlinkSocket::request(nlmsghdr& message) {
+  message.nlmsg_seq = ++sequence_;
+  message.nlmsg_flags |= NLM_F_REQUEST | NLM_F_ACK;
+  if (const int error = send(message); error != 0) return error;
+  for (;;) {
+    pollfd waiting{.fd = fd(), .events = POLLIN, .revents = 0};
+    if (::poll(&waiting, 1, kDumpTimeoutMs) == 0) return ETIMEDOUT;
+    const ssize_t size = ::recv(fd(), buffer_.data(), buffer_.size(), 0);
+    if (size < 0) {
+      if (errno == EINTR || errno == EAGAIN) continue;
+      return errno;
+    }
+    const auto* answer = reinterpret_cast<const nlmsghdr*>(buffer_.data());
+    if (!mnl_nlmsg_ok(answer, static_cast<int>(size)) || answer->nlmsg_seq != sequence_) continue;
+    if (answer->nlmsg_type != NLMSG_ERROR || mnl_nlmsg_get_payload_len(answer) < sizeof(nlmsgerr)) {
+      return EPROTO;
+    }
+    return -static_cast<const nlmsgerr*>(mnl_nlmsg_get_payload(answer))->error;
+  }
+}
+
 std::optional<net::IpAddress> address_from(const nlattr* attribute, std::uint8_t family) noexcept {
   if (attribute == nullptr) return std::nullopt;
   const auto size = mnl_attr_get_payload_len(attribute);

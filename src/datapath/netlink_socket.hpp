@@ -38,6 +38,8 @@ class NetlinkSocket {
   /// meanwhile: `restarted` is called then, for what was handed on is void.
   [[nodiscard]] Outcome<void> dump(std::uint16_t type, std::uint8_t family, const Handler& handler,
                                    const std::function<void()>& restarted);
+  /// Sends a request and waits for the kernel's answer; returns 0 or the errno.
+  [[nodiscard]] int request(nlmsghdr& message);
   /// Sends one message without blocking; returns 0 or the errno.
   [[nodiscard]] int send(const nlmsghdr& message) noexcept;
   [[nodiscard]] int fd() const noexcept { return fd_.get(); }

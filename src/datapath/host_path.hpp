@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "datapath/file_descriptor.hpp"
+#include "datapath/outcome.hpp"
+#include "datapath/steer_program.hpp"
+#include "engine/network_view.hpp"
+
+namespace lb::datapath {
+
+/// The way of frames back to the host's own stack.
+///
+/// One TAP device with a queue for each served interface. A tc program on its ingress redirects
+/// to the ingress of the interface that the queue stands for: so the packet is that interface's
+/// again, and rp_filter, netfilter and sockets see it as if nothing had happened. A queue rather
+/// than a device for each interface: one device and one program, nothing to encode in the frame.
+///
+/// Native XDP lies before the ingress that the frame is put in; generic XDP behind it, so in that
+/// mode frames carry the return header (steer_abi.h).
+class HostPath {
+ public:
+  static constexpr const char* kDeviceName = "sluice-host";
+
+  struct Exit {
+    engine::InterfaceId interface = engine::InterfaceId::kNone;
+    bool is_native = true;
+  };
+  /// Creates the TAP; queue number i is for `exits[i]`.
+  [[nodiscard]] static Outcome<std::unique_ptr<HostPath>> create(const SteerProgram& program,
+                                                                 std::span<const Exit> exits);
+
+  /// Hands over a frame that came in by `exits[exit]`; returns 0 or the errno.
+  [[nodiscard]] int deliver(std::size_t exit, std::span<const std::byte> frame) noexcept;
+  [[nodiscard]] engine::InterfaceId device() const noexcept { return device_; }
+
+ private:
+  HostPath() = default;
+  [[nodiscard]] Outcome<void> open_queues(std::size_t count);
+  [[nodiscard]] Outcome<void> configure(const SteerProgram& program);
+
+  struct Queue {
+    FileDescriptor tap;
+    bool is_native = true;
+  };
+  std::vector<Queue> queues_;
+  engine::InterfaceId device_ = engine::InterfaceId::kNone;
+  std::array<std::byte, 14> return_header_{};
+};
+
+}  // namespace lb::datapath

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "datapath/served_interface.hpp"
+
+#include <bpf/bpf.h>
+
+#include <algorithm>
+#include <cerrno>
+
+namespace lb::datapath {
+namespace {
+
+/// Ethernet header and two VLAN tags.
+constexpr std::uint32_t kLinkHeaders = 22;
+
+Outcome<void> check_mtu(const LinkChange& link) {
+  constexpr std::uint32_t kLargestMtu = FrameMemory::kLargestFrame - kLinkHeaders;
+  if (link.interface.mtu <= kLargestMtu) return {};
+  return tl::unexpected(fmt::format(
+      "interface {}: the MTU is {}, and frames for the director may carry {} bytes at "
+      "most; set it lower (ip link set {} mtu {})",
+      link.interface.name, link.interface.mtu, kLargestMtu, link.interface.name, kLargestMtu));
+}
+
+}  // namespace
+
+Outcome<std::unique_ptr<ServedInterface>> ServedInterface::open(const Shared& shared, Plan plan) {
+  std::unique_ptr<ServedInterface> result(new ServedInterface(shared.program, std::move(plan)));
+  const auto& link = result->plan_.link;
+  const auto queues = result->plan_.queues;
+  if (auto fits = check_mtu(link); !fits) return tl::unexpected(fits.error());
+  auto attached = shared.program.attach(link, result->plan_.mode, shared.log);
+  if (!attached) return tl::unexpected(attached.error());
+  result->attachment_ = std::move(*attached);
+  if (!result->is_native()) result->merging_off_.emplace(link.interface.name, shared.log);
+
+  for (std::uint32_t queue = 0; queue < queues.receive; ++queue) {
+    auto port = XskPort::open(shared.umem, shared.memory,
+                              {.interface = link.interface.id,
+                               .name = link.interface.name,
+                               .queue = queue,
+                               .ring_size = result->plan_.ring_size});
+    if (!port) return tl::unexpected(port.error());
+    const std::uint32_t slot = result->plan_.first_socket + queue;
+    const int fd = (*port)->fd();
+    if (::bpf_map_update_elem(shared.program.socket_map(), &slot, &fd, BPF_ANY) != 0) {
+      return system_failure(
+          fmt::format("interface {}: cannot steer to an AF_XDP socket", link.interface.name),
+          errno);
+    }
+    result->ports_.push_back(std::move(*port));
+  }
+  result->sending_ports_ = std::min<std::size_t>(queues.transmit, result->ports_.size());
+  auto told =
+      shared.program.set_interface(link.interface.id, result->plan_.first_socket, queues.receive);
+  if (!told) return tl::unexpected(told.error());
+  return result;
+}
+
+ServedInterface::~ServedInterface() { program_.remove_interface(id()); }
+
+InterfaceStatus ServedInterface::status() const {
+  InterfaceStatus result{.name = name(), .xdp_mode = is_native() ? "native" : "generic"};
+  result.queues = static_cast<std::uint32_t>(ports_.size());
+  for (const auto& port : ports_) {
+    result.packets_received += port->counters().received;
+    result.packets_sent += port->counters().sent;
+    result.receive_drops += port->receive_drops();
+  }
+  return result;
+}
+
+void ServedInterface::watch_drops(const Log& log) {
+  if (has_told_drops_) return;
+  const auto drops = status().receive_drops;
+  if (drops == 0) return;
+  has_told_drops_ = true;
+  log(LogLevel::kWarning,
+      fmt::format("interface {}: {} frames for the director were lost so far: more came than it "
+                  "could take, or larger ones than {} bytes{}",
+                  name(), drops, FrameMemory::kLargestFrame,
+                  is_native() ? ""
+                              : " (in generic mode segmentation offload of a veth peer makes such: "
+                                "ethtool -K PEER tso off gso off)"));
+}
+
+}  // namespace lb::datapath

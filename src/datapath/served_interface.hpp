@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "datapath/device.hpp"
+#include "datapath/frame_memory.hpp"
+#include "datapath/steer_program.hpp"
+#include "datapath/xsk_port.hpp"
+
+namespace lb::datapath {
+
+/// An interface with its XDP program and a socket for each receive queue.
+class ServedInterface {
+ public:
+  struct Shared {
+    SteerProgram& program;
+    Umem& umem;
+    FrameMemory& memory;
+    Log log;
+  };
+  struct Plan {
+    LinkChange link;
+    QueueCounts queues;
+    std::uint32_t first_socket = 0;  ///< slot in the program's socket map
+    std::uint32_t ring_size = 0;
+    XdpMode mode = XdpMode::kAuto;
+  };
+
+  /// Attaches the program and opens the sockets; undoes what it did when it fails.
+  [[nodiscard]] static Outcome<std::unique_ptr<ServedInterface>> open(const Shared& shared,
+                                                                      Plan plan);
+  ~ServedInterface();
+  ServedInterface(const ServedInterface&) = delete;
+  ServedInterface& operator=(const ServedInterface&) = delete;
+
+  [[nodiscard]] engine::InterfaceId id() const noexcept { return plan_.link.interface.id; }
+  [[nodiscard]] const std::string& name() const noexcept { return plan_.link.interface.name; }
+  [[nodiscard]] bool is_native() const noexcept { return attachment_.is_native; }
+  [[nodiscard]] std::vector<std::unique_ptr<XskPort>>& ports() noexcept { return ports_; }
+  /// The port to send out of, for a packet that came in on receive queue `queue` of any interface.
+  [[nodiscard]] XskPort& port_for(std::uint32_t queue) noexcept {
+    return *ports_[queue % sending_ports_];
+  }
+  [[nodiscard]] InterfaceStatus status() const;
+  /// Says once that frames were lost on the way to the sockets, and why they may have been.
+  void watch_drops(const Log& log);
+
+ private:
+  ServedInterface(SteerProgram& program, Plan plan) : program_(program), plan_(std::move(plan)) {}
+
+  SteerProgram& program_;
+  Plan plan_;
+  std::optional<MergingOff> merging_off_;
+  SteerProgram::Attachment attachment_;
+  std::vector<std::unique_ptr<XskPort>> ports_;
+  std::size_t sending_ports_ = 1;
+  bool has_told_drops_ = false;
+};
+
+}  // namespace lb::datapath

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "datapath/steer_program.hpp"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/if_link.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdarg>
+#include <cstdio>
+#include <cstring>
+
+#include "steer.skel.h"
+
+namespace lb::datapath {
+namespace {
+
+/// The last line that libbpf complained with: part of the error when a call of it fails.
+std::string& last_complaint() {
+  static std::string text;
+  return text;
+}
+
+int keep_complaint(libbpf_print_level level, const char* format, va_list arguments) {
+  if (level != LIBBPF_WARN) return 0;
+  std::array<char, 512> line{};
+  const int size = std::vsnprintf(line.data(), line.size(), format, arguments);
+  if (size <= 0) return 0;
+  std::string text(line.data());
+  while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
+  if (!text.empty()) last_complaint() = std::move(text);
+  return 0;
+}
+
+std::string load_failure(int error) {
+  std::string text =
+      fmt::format("cannot load the XDP program into the kernel: {}", std::strerror(error));
+  if (error == EPERM) {
+    text +=
+        "; run as root (CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW), and allow locked memory "
+        "(ulimit -l unlimited)";
+  } else if (error == EINVAL || error == ENOTSUP || error == ESRCH) {
+    text += "; Linux 5.18 or later with BTF is needed";
+  }
+  if (!last_complaint().empty()) text += fmt::format(" ({})", last_complaint());
+  return text;
+}
+
+}  // namespace
+
+Outcome<std::unique_ptr<SteerProgram>> SteerProgram::load(std::uint32_t endpoints) {
+  // Before Linux 5.11 maps count as locked memory, AF_XDP frames still do. Not being allowed to
+  // raise the limit matters only if the memory does not suffice, which is told then.
+  const rlimit unlimited{.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY};
+  ::setrlimit(RLIMIT_MEMLOCK, &unlimited);
+  ::libbpf_set_print(keep_complaint);
+  last_complaint().clear();
+
+  std::unique_ptr<SteerProgram> program(new SteerProgram);
+  program->object_ = ::steer_bpf__open();
+  if (program->object_ == nullptr) return tl::unexpected(load_failure(errno));
+  auto& object = *program->object_;
+  for (bpf_map* map : {object.maps.virtual_ends, object.maps.real_ends, object.maps.addresses}) {
+    if (const int error = ::bpf_map__set_max_entries(map, endpoints); error != 0) {
+      return tl::unexpected(load_failure(-error));
+    }
+  }
+  auto& secret = program->secret_;
+  if (::getrandom(secret.data(), secret.size(), 0) != static_cast<ssize_t>(secret.size())) {
+    return system_failure("cannot get random bytes", errno);
+  }
+  std::memcpy(object.rodata->return_secret, secret.data(), secret.size());
+  if (const int error = ::steer_bpf__load(&object); error != 0) {
+    return tl::unexpected(load_failure(-error));
+  }
+  return program;
+}
+
+SteerProgram::~SteerProgram() { ::steer_bpf__destroy(object_); }
+
+Outcome<FileDescriptor> SteerProgram::create_link(std::uint32_t ifindex,
+                                                  std::uint32_t flags) const {
+  bpf_link_create_opts options{};
+  options.sz = sizeof(options);
+  options.flags = flags;
+  const int fd = ::bpf_link_create(::bpf_program__fd(object_->progs.steer),
+                                   static_cast<int>(ifindex), BPF_XDP, &options);
+  if (fd < 0) return tl::unexpected(std::string(std::strerror(-fd)));
+  return FileDescriptor(fd);
+}
+
+Outcome<SteerProgram::Attachment> SteerProgram::attach(const LinkChange& link, XdpMode mode,
+                                                       const Log& log) const {
+  const auto ifindex = static_cast<std::uint32_t>(link.interface.id);
+  const auto& name = link.interface.name;
+  std::uint32_t other = 0;
+  if (::bpf_xdp_query_id(static_cast<int>(ifindex), 0, &other) == 0 && other != 0) {
+    return tl::unexpected(fmt::format(
+        "interface {}: another XDP program (id {}) is attached; is another director running? "
+        "Otherwise remove it (bpftool net detach xdp dev {}, or ip link set dev {} xdp off)",
+        name, other, name, name));
+  }
+  if (mode != XdpMode::kGeneric) {
+    auto native = create_link(ifindex, XDP_FLAGS_DRV_MODE);
+    if (native) return Attachment{.link = std::move(*native), .is_native = true};
+    if (mode == XdpMode::kNative) {
+      return tl::unexpected(
+          fmt::format("interface {}: cannot attach in native mode: {}; the driver may lack XDP, or "
+                      "the MTU {} be too large for it (try xdp mode generic)",
+                      name, native.error(), link.interface.mtu));
+    }
+    log(LogLevel::kWarning,
+        fmt::format("interface {}: no native XDP ({}); using generic XDP, which is slower", name,
+                    native.error()));
+  }
+  auto generic = create_link(ifindex, XDP_FLAGS_SKB_MODE);
+  if (generic) return Attachment{.link = std::move(*generic), .is_native = false};
+  return tl::unexpected(
+      fmt::format("interface {}: cannot attach the XDP program: {}", name, generic.error()));
+}
+
+Outcome<void> SteerProgram::set_interface(engine::InterfaceId id, std::uint32_t first_socket,
+                                          std::uint32_t queues) const {
+  const auto key = static_cast<std::uint32_t>(id);
+  const steer_interface value{.first_socket = first_socket, .queues = queues};
+  if (::bpf_map_update_elem(::bpf_map__fd(object_->maps.interfaces), &key, &value, BPF_ANY) != 0) {
+    return system_failure("cannot tell the XDP program of an interface", errno);
+  }
+  return {};
+}
+
+void SteerProgram::remove_interface(engine::InterfaceId id) const noexcept {
+  const auto key = static_cast<std::uint32_t>(id);
+  ::bpf_map_delete_elem(::bpf_map__fd(object_->maps.interfaces), &key);
+}
+
+Outcome<void> SteerProgram::set_host_interface(std::uint32_t queue, engine::InterfaceId id) const {
+  const auto value = static_cast<std::uint32_t>(id);
+  if (::bpf_map_update_elem(::bpf_map__fd(object_->maps.host_interfaces), &queue, &value,
+                            BPF_ANY) != 0) {
+    return system_failure("cannot tell the tc program of an interface", errno);
+  }
+  return {};
+}
+
+int SteerProgram::socket_map() const noexcept { return ::bpf_map__fd(object_->maps.sockets); }
+
+int SteerProgram::return_program() const noexcept {
+  return ::bpf_program__fd(object_->progs.return_to_host);
+}
+
+SteeringMaps::Maps SteerProgram::endpoint_maps() const noexcept {
+  return {.virtual_ends = ::bpf_map__fd(object_->maps.virtual_ends),
+          .real_ends = ::bpf_map__fd(object_->maps.real_ends),
+          .addresses = ::bpf_map__fd(object_->maps.addresses)};
+}
+
+std::array<std::uint64_t, STEER_COUNTERS> SteerProgram::counters() const {
+  std::array<std::uint64_t, STEER_COUNTERS> result{};
+  std::vector<std::uint64_t> by_cpu(
+      static_cast<std::size_t>(std::max(libbpf_num_possible_cpus(), 1)));
+  for (std::uint32_t which = 0; which < STEER_COUNTERS; ++which) {
+    if (::bpf_map_lookup_elem(::bpf_map__fd(object_->maps.counters), &which, by_cpu.data()) != 0) {
+      continue;
+    }
+    for (const auto value : by_cpu) result[which] += value;
+  }
+  return result;
+}
+
+}  // namespace lb::datapath

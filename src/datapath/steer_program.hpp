@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bpf/steer_abi.h"
+#include "datapath/datapath.hpp"
+#include "datapath/file_descriptor.hpp"
+#include "datapath/network_changes.hpp"
+#include "datapath/outcome.hpp"
+#include "datapath/steering_maps.hpp"
+
+struct steer_bpf;
+
+namespace lb::datapath {
+
+/// The loaded BPF object: one for all interfaces. Nothing is pinned; all goes with it.
+class SteerProgram {
+ public:
+  /// Loads programs and maps, these with room for `endpoints` endpoints a side.
+  [[nodiscard]] static Outcome<std::unique_ptr<SteerProgram>> load(std::uint32_t endpoints);
+  ~SteerProgram();
+  SteerProgram(const SteerProgram&) = delete;
+  SteerProgram& operator=(const SteerProgram&) = delete;
+
+  /// An XDP program on an interface, as long as it lives.
+  struct Attachment {
+    FileDescriptor link;
+    bool is_native = false;
+  };
+  /// Attaches to an interface: native, and (kAuto) generic where that fails. Fails if another
+  /// XDP program is there.
+  [[nodiscard]] Outcome<Attachment> attach(const LinkChange& link, XdpMode mode,
+                                           const Log& log) const;
+
+  /// Tells the program of an interface's sockets: `queues` slots from `first_socket`.
+  [[nodiscard]] Outcome<void> set_interface(engine::InterfaceId id, std::uint32_t first_socket,
+                                            std::uint32_t queues) const;
+  void remove_interface(engine::InterfaceId id) const noexcept;
+  /// Tells which interface the frames of the TAP's `queue` return to.
+  [[nodiscard]] Outcome<void> set_host_interface(std::uint32_t queue, engine::InterfaceId id) const;
+
+  [[nodiscard]] int socket_map() const noexcept;
+  [[nodiscard]] int return_program() const noexcept;  ///< the tc program for the TAP
+  [[nodiscard]] SteeringMaps::Maps endpoint_maps() const noexcept;
+  [[nodiscard]] const std::array<std::uint8_t, 12>& return_secret() const noexcept {
+    return secret_;
+  }
+  /// Counters by `steer_counter`, summed over all CPUs.
+  [[nodiscard]] std::array<std::uint64_t, STEER_COUNTERS> counters() const;
+
+ private:
+  SteerProgram() = default;
+  [[nodiscard]] Outcome<FileDescriptor> create_link(std::uint32_t ifindex,
+                                                    std::uint32_t flags) const;
+
+  steer_bpf* object_ = nullptr;
+  std::array<std::uint8_t, 12> secret_{};
+};
+
+}  // namespace lb::datapath
