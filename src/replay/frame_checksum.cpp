@@ -1,12 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "replay/frame_checksum.hpp"
 
+#include <array>
 #include <optional>
 
 #include "replay/ip_view.hpp"
 
 namespace lb::replay {
 namespace {
+
+constexpr std::uint32_t kCrcStart = 0xffffffff;
+
+std::uint32_t crc32c_over(std::uint32_t crc, std::span<const std::byte> bytes) noexcept {
+  for (const auto byte : bytes) {
+    crc ^= std::to_integer<std::uint32_t>(byte);
+    for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ ((crc & 1) != 0 ? 0x82f63b78U : 0U);
+  }
+  return crc;
+}
+
+std::uint32_t crc32c_field(std::uint32_t crc) noexcept { return __builtin_bswap32(~crc); }
 
 bool tcp_or_icmp_is_right(const IpView& ip, bool with_pseudo_header) {
   const auto payload = ip.payload();
@@ -26,9 +39,11 @@ bool udp_is_right(const IpView& ip) {
 bool sctp_is_right(const IpView& ip) {
   const auto payload = ip.payload();
   if (payload.size() < 12) return true;
-  std::vector<std::byte> copy(payload.begin(), payload.end());
-  for (std::size_t i = 8; i < 12; ++i) copy[i] = std::byte{0};
-  return plain_crc32c(copy) == read32(payload, 8);
+  // The sum is made with its own field zero (RFC 9260, 6.8).
+  auto crc = crc32c_over(kCrcStart, payload.first(8));
+  crc = crc32c_over(crc, std::array<std::byte, 4>{});
+  crc = crc32c_over(crc, payload.subspan(12));
+  return crc32c_field(crc) == read32(payload, 8);
 }
 
 /// The name of the transport if its checksum is wrong.
@@ -73,12 +88,7 @@ std::uint16_t plain_checksum(std::span<const std::byte> bytes, std::uint32_t sta
 }
 
 std::uint32_t plain_crc32c(std::span<const std::byte> bytes) noexcept {
-  std::uint32_t crc = 0xffffffff;
-  for (const auto byte : bytes) {
-    crc ^= std::to_integer<std::uint32_t>(byte);
-    for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ ((crc & 1) != 0 ? 0x82f63b78U : 0U);
-  }
-  return __builtin_bswap32(~crc);
+  return crc32c_field(crc32c_over(kCrcStart, bytes));
 }
 
 std::uint32_t pseudo_header_sum(std::span<const std::byte> ip, std::uint8_t protocol,
