@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <rapidcheck.h>
+
+#include <string>
+
+#include "model/connection.hpp"
+#include "model/destination.hpp"
+#include "model/service.hpp"
+#include "model/sync_daemon.hpp"
+
+/// For tests: RapidCheck generators of model values as the protocol can carry them.
+namespace rc {
+
+template <>
+struct Arbitrary<lb::net::IpAddress> {
+  static Gen<lb::net::IpAddress> arbitrary() {
+    using lb::net::IpAddress;
+    return gen::oneOf(
+        gen::map<std::uint32_t>(
+            [](auto word) { return IpAddress::v4(lb::net::Be32::from_host(word)); }),
+        gen::map<std::array<std::uint8_t, 16>>([](auto bytes) { return IpAddress::v6(bytes); }));
+  }
+};
+
+template <>
+struct Arbitrary<lb::net::Port> {
+  static Gen<lb::net::Port> arbitrary() {
+    return gen::map<std::uint16_t>([](auto port) { return lb::net::Port::from_host(port); });
+  }
+};
+
+template <>
+struct Arbitrary<lb::net::Protocol> {
+  static Gen<lb::net::Protocol> arbitrary() {
+    using enum lb::net::Protocol;
+    return gen::element(kTcp, kUdp, kSctp, kEsp, kIp);
+  }
+};
+
+template <>
+struct Arbitrary<lb::model::Name> {
+  static Gen<lb::model::Name> arbitrary() {
+    return gen::map(gen::container<std::string>(gen::inRange('!', '~')),
+                    [](const std::string& text) { return lb::model::Name(text); });
+  }
+};
+
+template <>
+struct Arbitrary<lb::model::Counters> {
+  static Gen<lb::model::Counters> arbitrary() {
+    using C = lb::model::Counters;
+    return gen::build<C>(gen::set(&C::connections), gen::set(&C::packets_in),
+                         gen::set(&C::packets_out), gen::set(&C::bytes_in),
+                         gen::set(&C::bytes_out));
+  }
+};
+
+template <>
+struct Arbitrary<lb::model::Rates> {
+  static Gen<lb::model::Rates> arbitrary() {
+    using R = lb::model::Rates;
+    return gen::build<R>(gen::set(&R::connections), gen::set(&R::packets_in),
+                         gen::set(&R::packets_out), gen::set(&R::bytes_in),
+                         gen::set(&R::bytes_out));
+  }
+};
+
+template <>
+struct Arbitrary<lb::model::Statistics> {
+  static Gen<lb::model::Statistics> arbitrary() {
+    using S = lb::model::Statistics;
+    return gen::build<S>(gen::set(&S::counters), gen::set(&S::rates));
+  }
+};
+
+template <>
+struct Arbitrary<lb::model::ServiceKey> {
+  static Gen<lb::model::ServiceKey> arbitrary() {
+    using lb::model::ServiceKey;
+    const auto by_address =
+        gen::map<std::tuple<lb::net::IpAddress, lb::net::Port, lb::net::Protocol>>(
+            [](const auto& parts) {
+              ServiceKey key;
+              key.address = std::get<0>(parts);
+              key.family = key.address.family();
+              key.port = std::get<1>(parts);
+              key.protocol = std::get<2>(parts);
+              return key;
+            });
+    const auto by_mark = gen::map<std::pair<std::uint32_t, bool>>([](const auto& parts) {
+      ServiceKey key;
+      key.fwmark = parts.first == 0 ? 1 : parts.first;
+      key.family = parts.second ? lb::net::Family::kIpv6 : lb::net::Family::kIpv4;
+      key.address = lb::net::IpAddress::any(key.family);
+      return key;
+    });
+    return gen::oneOf(by_address, by_mark);
+  }
+};
+
+template <>
+struct Arbitrary<lb::model::ServiceSpec> {
+  static Gen<lb::model::ServiceSpec> arbitrary() {
+    using S = lb::model::ServiceSpec;
+    return gen::build<S>(gen::set(&S::key), gen::set(&S::scheduler),
+                         gen::set(&S::persistence_engine), gen::set(&S::flags),
+                         gen::set(&S::flags_mask), gen::set(&S::timeout), gen::set(&S::netmask));
+  }
+};
+
+template <>
+struct Arbitrary<lb::model::TunnelSpec> {
+  static Gen<lb::model::TunnelSpec> arbitrary() {
+    using T = lb::model::TunnelSpec;
+    using enum lb::model::TunnelType;
+    return gen::build<T>(gen::set(&T::type, gen::element(kIpip, kGue, kGre)), gen::set(&T::port),
+                         gen::set(&T::flags));
+  }
+};
+
+template <>
+struct Arbitrary<lb::model::DestinationSpec> {
+  static Gen<lb::model::DestinationSpec> arbitrary() {
+    using D = lb::model::DestinationSpec;
+    using enum lb::model::ForwardingMethod;
+    return gen::build<D>(
+        gen::set(&D::address), gen::set(&D::port),
+        gen::set(&D::method, gen::element(kMasquerade, kLocalNode, kTunnel, kDirectRoute)),
+        gen::set(&D::weight), gen::set(&D::upper_threshold), gen::set(&D::lower_threshold),
+        gen::set(&D::tunnel));
+  }
+};
+
+template <>
+struct Arbitrary<lb::net::Endpoint> {
+  static Gen<lb::net::Endpoint> arbitrary() {
+    using E = lb::net::Endpoint;
+    return gen::build<E>(gen::set(&E::address), gen::set(&E::port));
+  }
+};
+
+template <>
+struct Arbitrary<lb::model::ConnectionInfo> {
+  static Gen<lb::model::ConnectionInfo> arbitrary() {
+    using C = lb::model::ConnectionInfo;
+    return gen::build<C>(gen::set(&C::protocol), gen::set(&C::client), gen::set(&C::virtual_end),
+                         gen::set(&C::destination), gen::set(&C::state), gen::set(&C::expires_in));
+  }
+};
+
+}  // namespace rc
