@@ -84,9 +84,7 @@ class WeightedRoundRobin final : public Scheduler {
   /// being overloaded, there are two thousand million of them.
   void skip_levels_above(std::int32_t greatest) noexcept {
     const std::int32_t floor = std::max(greatest, step_);
-    if (level_ <= floor) return;
-    const std::int32_t above = level_ - floor;
-    level_ -= (above / step_ + (above % step_ != 0 ? 1 : 0)) * step_;
+    if (level_ > floor) level_ -= (level_ - floor) / step_ * step_;
   }
 
   void measure(const SchedulingContext& context) noexcept {
