@@ -36,8 +36,8 @@ struct SchedulingContext {
 /// cache) is bound to that service's destinations.
 ///
 /// Contract: `destination_*` are called after the list in `context` shows the change; a removed
-/// destination is no longer in it but still a valid object during the call. All calls are
-/// noexcept; only `bind` and the change calls may allocate.
+/// destination is no longer in it but still a valid object during the call, and may be freed after
+/// it. All calls are noexcept; only `bind` and the change calls may allocate.
 class Scheduler {
  public:
   virtual ~Scheduler() = default;
@@ -49,7 +49,8 @@ class Scheduler {
                                               const SchedulingInput& input) noexcept = 0;
   virtual void destination_added(const SchedulingContext& context, Destination& destination);
   virtual void destination_removed(const SchedulingContext& context, Destination& destination);
-  /// Weight, thresholds or method changed; also called when the service was edited.
+  /// An administrator edited the destination, even if nothing changed. Not called when the
+  /// service was edited.
   virtual void destination_updated(const SchedulingContext& context, Destination& destination);
   /// Once a minute, off the packet path: throw away what has not been used for long.
   virtual void sweep(const SchedulingContext& context) noexcept;
