@@ -94,9 +94,11 @@ struct Command {
   model::Timeouts timeouts;
 
  private:
-  /// Commands about a service that is there send no scheduler.
+  /// Commands about a service that is there send no scheduler. Before an option names the
+  /// service it has no protocol, and ports in front of it can't be names.
   static model::ServiceSpec unnamed_service() {
     model::ServiceSpec service;
+    service.key.protocol = net::Protocol::kIp;
     service.scheduler = "";
     return service;
   }

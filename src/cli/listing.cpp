@@ -27,17 +27,20 @@ std::string counter_text(std::uint64_t value, bool exact) {
   return fmt::format("{:>8}T", value / kMega / kMega);
 }
 
-std::string counters_text(const model::Statistics& statistics, const Format& format) {
-  const auto line = [&](const auto& group) {
-    std::string text;
-    for (const auto value : {group.connections, group.packets_in, group.packets_out, group.bytes_in,
-                             group.bytes_out}) {
-      text += counter_text(value, format.exact);
-    }
-    return text + '\n';
-  };
-  return format.kind == TableKind::kStats ? line(statistics.counters) : line(statistics.rates);
+/// Five columns of `group`. The first `in_full` are never abbreviated.
+template <class Group>
+std::string counters_text(const Group& group, bool exact, std::size_t in_full) {
+  const std::array values = {group.connections, group.packets_in, group.packets_out, group.bytes_in,
+                             group.bytes_out};
+  std::string text;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    text += counter_text(values[i], exact || i < in_full);
+  }
+  return text + '\n';
 }
+
+/// ipvsadm abbreviates a destination's rates only where they are of bytes.
+constexpr std::size_t kDestinationRatesInFull = 3;
 
 bool shows_counters(const Format& format) noexcept {
   return format.kind == TableKind::kStats || format.kind == TableKind::kRate;
@@ -185,7 +188,10 @@ std::string service_text(const model::ServiceInfo& service, const Format& format
   if (format.kind == TableKind::kRules) return service_rule(spec, format.numeric);
   auto text = service_name(spec.key, format);
   if (shows_counters(format)) {
-    return fmt::format("{:<33}{}", text, counters_text(service.statistics, format));
+    const auto& [counters, rates] = service.statistics;
+    return fmt::format("{:<33}{}", text,
+                       format.kind == TableKind::kStats ? counters_text(counters, format.exact, 0)
+                                                        : counters_text(rates, format.exact, 0));
   }
   const auto out = std::back_inserter(text);
   fmt::format_to(out, " {}", spec.scheduler.view());
@@ -213,8 +219,10 @@ std::string destination_text(const model::ServiceKey& service,
                                        destination.inactive_connections);
   switch (format.kind) {
     case TableKind::kStats:
+      return name + counters_text(destination.statistics.counters, format.exact, 0);
     case TableKind::kRate:
-      return name + counters_text(destination.statistics, format);
+      return name +
+             counters_text(destination.statistics.rates, format.exact, kDestinationRatesInFull);
     case TableKind::kThresholds:
       return fmt::format("{} {:<10} {:<10} {}", name, spec.upper_threshold, spec.lower_threshold,
                          connections);

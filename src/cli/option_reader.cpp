@@ -73,7 +73,7 @@ constexpr poptOption kTable[] = {
     word("tun-info", kFlag, kOptionTunnelInfo),
     word("nosort", kFlag, kOptionNoSort),
     word("sort", kFlag, kOptionSort),
-    word("exact", kFlag, kOptionExact),
+    letter("exact", 'X', kFlag),
     word("tun-type", kText, kOptionTunnelType),
     word("tun-port", kText, kOptionTunnelPort),
     word("tun-nocsum", kFlag, kOptionTunnelNoChecksum),

@@ -26,7 +26,6 @@ enum LongOption : int {
   kOptionPersistentConn,
   kOptionNoSort,
   kOptionSort,
-  kOptionExact,
   kOptionPersistenceEngine,
   kOptionSyncId,
   kOptionSyncMaxLength,

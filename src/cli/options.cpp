@@ -123,7 +123,7 @@ Checked Parser::take_mark() {
   const auto text = argument();
   const auto mark = parse_number(text, 1, UINT32_MAX);
   if (!mark) return usage_error(fmt::format("invalid fwmark value `{}' specified", text));
-  command_.service.key = model::ServiceKey();
+  command_.service.key = model::ServiceKey();  // TCP, as the protocol has it
   command_.service.key.fwmark = static_cast<std::uint32_t>(*mark);
   return {};
 }
@@ -359,7 +359,7 @@ Checked Parser::take_list_option(int code) {
       {kOptionThresholds, Option::kThresholds},
       {kOptionPersistentConn, Option::kPersistentConn},
       {kOptionNoSort, Option::kNoSort},
-      {kOptionExact, Option::kExact},
+      {'X', Option::kExact},
       {kOptionTunnelInfo, Option::kTunnelInfo},
   }};
   if (code == kOptionSort) return {};  // the default; accepted for old scripts

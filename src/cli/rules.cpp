@@ -107,7 +107,7 @@ std::vector<std::string> rule_words(std::string_view line) {
     line.remove_prefix(start);
     const auto word = line.substr(0, line.find_first_of(kBlanks));
     line.remove_prefix(word.size());
-    if (!words.empty() || word != "ipvsadm") words.emplace_back(word);
+    if (word != "ipvsadm") words.emplace_back(word);
   }
 }
 

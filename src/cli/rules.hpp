@@ -17,8 +17,8 @@ namespace lb::cli {
 [[nodiscard]] std::string destination_rule(const model::ServiceKey& service,
                                            const model::DestinationSpec& spec, bool numeric);
 
-/// The words of one line of rules, between blanks: quotes mean nothing. Words "ipvsadm" in front
-/// are left out.
+/// The words of one line of rules, between blanks: quotes mean nothing. Words "ipvsadm" are left
+/// out, wherever they stand.
 [[nodiscard]] std::vector<std::string> rule_words(std::string_view line);
 
 /// The netmask of a service unless it is the whole address: a mask, or a length for IPv6.
