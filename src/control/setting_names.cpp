@@ -37,6 +37,8 @@ constexpr auto kNames = std::to_array<SettingName>({
     {"net.ipv4.vs.run_estimation", &Settings::run_estimation},
     {"net.ipv4.vs.lblc_expiration", &Settings::lblc_expiration, 0},
     {"net.ipv4.vs.lblcr_expiration", &Settings::lblcr_expiration, 0},
+    {"sluice.quirk_icmpv6_checksum", &Settings::quirk_icmpv6_checksum, 0, 1},
+    {"sluice.quirk_ipv6_extension_state", &Settings::quirk_ipv6_extension_state, 0, 1},
 });
 // A setting that is added to the engine needs a name here.
 static_assert(sizeof(Settings) == kNames.size() * sizeof(std::int32_t));

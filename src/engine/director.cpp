@@ -8,10 +8,12 @@
 #include "engine/director_state.hpp"
 #include "engine/forward/icmp_error.hpp"
 #include "engine/forward/icmp_related.hpp"
+#include "engine/forward/ttl.hpp"
 #include "engine/packet_context.hpp"
 #include "engine/related_icmp.hpp"
 #include "engine/schedule.hpp"
 #include "engine/transmit.hpp"
+#include "net/bytes.hpp"
 
 namespace lb::engine {
 namespace {
@@ -43,12 +45,31 @@ bool is_request(const DirectorState& state, const PacketContext& context) {
          state.network.is_local(context.headers.destination);
 }
 
+// Moves the connection's state by this packet.
+void track(DirectorState& state, const PacketContext& context, ConnectionId id, bool is_reply) {
+  constexpr std::size_t kIpv6Header = 40;
+  constexpr std::size_t kTcpHeader = 20;
+  constexpr std::size_t kTcpFlagsOffset = 13;
+  auto headers = context.headers;
+  auto transport = context.transport();
+  const auto fixed = std::size_t{headers.ip_offset} + kIpv6Header;
+  if (state.settings.quirk_ipv6_extension_state != 0 && headers.family() == net::Family::kIpv6 &&
+      std::size_t{headers.transport_offset} != fixed) {
+    transport =
+        std::span<const std::byte>(context.packet.bytes()).subspan(fixed, headers.end - fixed);
+    headers.has_transport_header = transport.size() >= kTcpHeader;
+    if (headers.has_transport_header) {
+      headers.tcp_flags = net::load<std::uint8_t>(transport, kTcpFlagsOffset);
+    }
+  }
+  state.connections.track(id, headers, transport, is_reply, state.defence.is_secure_tcp());
+}
+
 // The answer of a masqueraded real server.
 Verdict answer(DirectorState& state, PacketContext& context, ConnectionId id) {
   const auto& record = state.connections.at(id);
   count_out(state, record, context);
-  state.connections.track(id, context.headers, context.transport(), true,
-                          state.defence.is_secure_tcp());
+  track(state, context, id, true);
   const auto verdict = send_answer(state, context, id);
   state.connections.touch(id, state.now);
   return verdict;
@@ -63,8 +84,36 @@ Verdict refuse_answer(DirectorState& state, PacketContext& context) {
           0) {
     return Verdict::host();
   }
+  // The router has counted its hop before it hands packets to IPVS, and the quote shows it.
+  if (!decrement_ttl(context.packet.bytes(), context.headers)) return Verdict::host();
   report_error(state, context, IcmpError::port_unreachable(headers.family()));
   return Verdict::drop(DropReason::kNotFirstPacket);
+}
+
+// The answer of a real server on the director itself, reached by direct routing: it leaves as it
+// is, but the connection sees it.
+bool is_local_answer(DirectorState& state, const PacketContext& context, const Flow& reply,
+                     ConnectionId& id) {
+  if (!context.is_from_host()) return false;
+  id = state.connections.find(reply.protocol, reply.client, reply.virtual_end);
+  return id != 0 && state.connections.at(id).method != model::ForwardingMethod::kMasquerade;
+}
+
+Verdict note_local_answer(DirectorState& state, PacketContext& context, ConnectionId id) {
+  count_out(state, state.connections.at(id), context);
+  track(state, context, id, true);
+  state.connections.touch(id, state.now);
+  return Verdict::host();
+}
+
+// As the receiving host does before it looks at anything else (RFC 791, 3.1).
+void record_options(PacketContext& context) {
+  constexpr std::size_t kPlainHeader = 20;
+  const auto& headers = context.headers;
+  if (headers.family() == net::Family::kIpv4 &&
+      headers.transport_offset > headers.ip_offset + kPlainHeader) {
+    record_ipv4_options(context.packet.bytes(), headers, headers.destination);
+  }
 }
 
 // The connection of a request that goes on; 0 if the request must open one.
@@ -95,7 +144,7 @@ Verdict forward(DirectorState& state, PacketContext& context, ConnectionId id) {
   auto& connections = state.connections;
   auto& record = connections.at(id);
   count_in(state, record, context);
-  connections.track(id, context.headers, context.transport(), false, state.defence.is_secure_tcp());
+  track(state, context, id, false);
   const auto verdict = transmit(state, context, id);
   ++record.packets_in;
   if ((record.flags & kConnectionOnePacket) != 0) {
@@ -108,6 +157,8 @@ Verdict forward(DirectorState& state, PacketContext& context, ConnectionId id) {
 }
 
 Verdict decide(DirectorState& state, PacketContext& context) {
+  // Without any service IPVS is off, and connections that are left are nobody's.
+  if (state.services.size() == 0) return Verdict::host();
   if (is_related_icmp(context.headers)) {
     return forward_icmp_error(state, context).value_or(Verdict::host());
   }
@@ -118,7 +169,11 @@ Verdict decide(DirectorState& state, PacketContext& context) {
           state.connections.find_reply(reply.protocol, reply.virtual_end, reply.client)) {
     return answer(state, context, id);
   }
+  if (ConnectionId id; is_local_answer(state, context, reply, id)) {
+    return note_local_answer(state, context, id);
+  }
   if (!is_request(state, context)) return refuse_answer(state, context);
+  record_options(context);
 
   const auto flow = request_flow(context.headers);
   auto id = find_connection(state, context, flow);

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -48,6 +49,8 @@ struct DirectorOptions {
   std::array<std::uint64_t, 2> hash_key{0x0706050403020100, 0x0f0e0d0c0b0a0908};
   /// Size of the connection table that listings print ("size=4096"), as IPVS's conn_tab_bits.
   std::uint32_t shown_table_size = 4096;
+  /// Names of schedulers to do without, as a kernel does whose modules are missing.
+  std::vector<std::string> missing_schedulers;
 };
 
 struct DirectorCounters {

@@ -16,10 +16,15 @@ constexpr std::string_view kNoScheduler = "none";
 constexpr std::uint32_t kMaxTimeout = 0x7fffffff / 100;
 
 // Finds the scheduler of a request; "none" gives a null scheduler.
-Result<std::unique_ptr<Scheduler>> scheduler_for(const model::ServiceSpec& spec,
-                                                 std::uint64_t seed) {
+Result<std::unique_ptr<Scheduler>> scheduler_for(const DirectorOptions& options,
+                                                 const model::ServiceSpec& spec,
+                                                 std::uint64_t serial) {
+  const auto& missing = options.missing_schedulers;
   if (spec.scheduler.view() == kNoScheduler) return nullptr;
-  auto scheduler = make_scheduler(spec.scheduler.view(), seed);
+  if (std::find(missing.begin(), missing.end(), spec.scheduler.view()) != missing.end()) {
+    return failure(ENOENT);
+  }
+  auto scheduler = make_scheduler(spec.scheduler.view(), options.hash_key[0] + serial);
   if (scheduler == nullptr) return failure(ENOENT);
   return scheduler;
 }
@@ -97,7 +102,7 @@ bool is_possible(const NetworkView& network, const net::IpAddress& address) {
 Result<void> Director::add_service(const model::ServiceSpec& spec) {
   auto& state = *state_;
   if (state.services.find(spec.key) != nullptr) return failure(EEXIST);
-  auto scheduler = scheduler_for(spec, state.options.hash_key[0] + state.next_serial);
+  auto scheduler = scheduler_for(state.options, spec, state.next_serial);
   if (!scheduler) return failure(scheduler.error().code);
   if (auto checked = check_service(spec); !checked) return checked;
 
@@ -125,7 +130,7 @@ Result<void> Director::edit_service(const model::ServiceSpec& spec) {
   auto& state = *state_;
   auto* service = state.services.find(spec.key);
   if (service == nullptr) return failure(ESRCH);
-  auto scheduler = scheduler_for(spec, state.options.hash_key[0] + service->serial);
+  auto scheduler = scheduler_for(state.options, spec, service->serial);
   if (!scheduler) return failure(scheduler.error().code);
   if (auto checked = check_service(spec); !checked) return checked;
 

@@ -29,6 +29,13 @@ struct Settings {
   std::int32_t run_estimation = 1;
   std::int32_t lblc_expiration = 86400;   ///< seconds
   std::int32_t lblcr_expiration = 86400;  ///< seconds
+
+  // Faults of the kernel that Sluice does not share unless asked to (docs/ipvs-differences.md).
+  /// Drop ICMPv6 errors from real servers unless the NIC has verified their checksum.
+  std::int32_t quirk_icmpv6_checksum = 0;
+  /// Read TCP flags and SCTP chunks right behind the IPv6 header, even if extension headers are
+  /// there.
+  std::int32_t quirk_ipv6_extension_state = 0;
 };
 
 }  // namespace lb::engine

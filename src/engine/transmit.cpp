@@ -83,6 +83,8 @@ Verdict tunnel(DirectorState& state, PacketContext& context, const Destination& 
 }  // namespace
 
 void report_error(DirectorState& state, PacketContext& context, const IcmpError& error) noexcept {
+  // A packet that only policy routing made ours has no address here to answer from.
+  if (context.packet.routed_locally && !state.network.is_local(context.headers.destination)) return;
   const std::span<const std::byte> bytes = context.packet.bytes();
   if (send_icmp_error(bytes, context.headers, error, state.next_identification(), state.network,
                       context.outputs)) {
