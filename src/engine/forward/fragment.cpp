@@ -129,7 +129,9 @@ bool fragment_ipv6(std::span<const std::byte> frame, const net::Headers& headers
                    Outputs& outputs) noexcept {
   const InsertionPoint point = insertion_point(frame, headers);
   const std::size_t limit =
-      std::min<std::size_t>(mtu, std::max<std::size_t>(shape.largest, kIpv6LeastMtu));
+      shape.largest == 0
+          ? mtu
+          : std::min<std::size_t>(mtu, std::max<std::size_t>(shape.largest, kIpv6LeastMtu));
   const std::size_t around = point.offset - headers.ip_offset + kFragmentHeaderSize;
   if (limit < around + 8) return false;
   const std::size_t most = limit - around;

@@ -26,7 +26,8 @@ struct FragmentShape {
 
 /// Cuts an IPv6 frame that came in fragments (a router never fragments others) into fragments
 /// of the same sizes, the first grown by what was prepended (tunnels); if these don't fit `mtu`,
-/// into equal ones of the larger of 1280 bytes and the largest fragment that came.
+/// into equal ones of the larger of 1280 bytes and the largest fragment that came. Without a
+/// shape they are as large as `mtu` lets them.
 /// The fragment header goes behind the IPv6 header and its hop-by-hop and routing headers.
 [[nodiscard]] bool fragment_ipv6(std::span<const std::byte> frame, const net::Headers& headers,
                                  std::uint32_t mtu, const FragmentShape& shape,
