@@ -231,9 +231,10 @@ tl::expected<std::unique_ptr<Daemon>, std::string> Daemon::create(
   // A peer that leaves while it is written to is no reason to die.
   std::signal(SIGPIPE, SIG_IGN);
 
-  auto state = std::make_unique<State>(
-      engine::DirectorOptions{.connection_capacity = configuration.table_size, .hash_key = *key},
-      std::move(base), version);
+  engine::DirectorOptions options;
+  options.connection_capacity = configuration.table_size;
+  options.hash_key = *key;
+  auto state = std::make_unique<State>(options, std::move(base), version);
   state->director.set_settings(configuration.settings);
   if (auto done = state->wait_for_signals(); !done) return error(std::move(done.error()));
   if (auto done = state->listen(*group); !done) return error(std::move(done.error()));

@@ -132,15 +132,16 @@ int run_decap(const DecapOptions& options) {
 }  // namespace
 
 int main(std::span<const std::string> arguments) {
-  if (arguments.empty()) return fail("say what to do: decap (see --help)", kExitUsage);
-  if (arguments.front() == "--help" || arguments.front() == "-h") {
+  if (arguments.size() < 2) return fail("say what to do: decap (see --help)", kExitUsage);
+  const auto command = arguments.subspan(1);
+  if (command.front() == "--help" || command.front() == "-h") {
     fmt::print("{}", kUsage);
     return 0;
   }
-  if (arguments.front() != "decap") {
-    return fail(fmt::format("unknown command '{}' (known: decap)", arguments.front()), kExitUsage);
+  if (command.front() != "decap") {
+    return fail(fmt::format("unknown command '{}' (known: decap)", command.front()), kExitUsage);
   }
-  const auto options = parse({arguments.begin(), arguments.end()});
+  const auto options = parse({command.begin(), command.end()});
   if (!options) return fail(options.error() + " (see --help)", kExitUsage);
   if (options->is_help) {
     fmt::print("{}", kUsage);

@@ -6,8 +6,8 @@
 
 namespace lb::realserver {
 
-/// Runs `sluice realserver`: `arguments` are the words behind "realserver", for example
-/// {"decap", "--interface", "eth0"}. Prints, and returns the exit status.
+/// Runs `sluice realserver`: `arguments` are its words from "realserver" on, for example
+/// {"realserver", "decap", "--interface", "eth0"}. Prints, and returns the exit status.
 [[nodiscard]] int main(std::span<const std::string> arguments);
 
 }  // namespace lb::realserver

@@ -117,7 +117,7 @@ class Node:
             "curl", "-sS", "-g", "--max-time", 10, "--no-keepalive", "-H", "Connection: close",
             *(["--parallel", "--parallel-immediate", "--parallel-max", parallel]
               if parallel > 1 else []),
-            "-w", "\n", f"http://{host}:{port}/?[1-{count}]", timeout=120)
+            "-w", "\n", *(f"http://{host}:{port}/?{number}" for number in range(count)), timeout=120)
         names = [line for line in done.stdout.split("\n") if line]
         answers = collections.Counter(names)
         if len(names) != count:

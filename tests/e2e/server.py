@@ -14,6 +14,7 @@ import http.server
 import socket
 import threading
 
+IP_PKTINFO = 8  # linux/in.h; the module socket has it from Python 3.14 on
 BLOCK = bytes((7 * i + (i >> 8)) & 0xFF for i in range(1 << 16))
 
 
@@ -84,8 +85,8 @@ def serve_udp(family, any_address, port, name):
         udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
         kind = (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO)
     else:
-        udp.setsockopt(socket.IPPROTO_IP, socket.IP_PKTINFO, 1)
-        kind = (socket.IPPROTO_IP, socket.IP_PKTINFO)
+        udp.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+        kind = (socket.IPPROTO_IP, IP_PKTINFO)
     udp.bind((any_address, port))
     while True:
         data, ancillary, _, peer = udp.recvmsg(65536, 256)

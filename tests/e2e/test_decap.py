@@ -14,9 +14,9 @@ INNER = {4: ("198.51.100.7", "192.0.2.10"), 6: ("2001:db8:1::7", "2001:db8:3::10
 SENDER = """
 import sys
 from scapy.all import *
-mac = sys.argv[1]
+source, destination = sys.argv[1:]
 for line in sys.stdin:
-    sendp(Ether(dst=mac) / eval(line), iface="eth0", verbose=False)
+    sendp(Ether(src=source, dst=destination) / eval(line), iface="eth0", verbose=False)
 """
 
 RECEIVER = """
@@ -63,8 +63,8 @@ class Pair:
                                *words)
 
     def send(self, *packets):
-        self.sender.run("/usr/bin/python3", "-c", SENDER, self.server.mac("eth0"),
-                        input="\n".join(packets) + "\n")
+        self.sender.run("/usr/bin/python3", "-c", SENDER, self.sender.mac("eth0"),
+                        self.server.mac("eth0"), input="\n".join(packets) + "\n")
 
     def received(self):
         return self.output.read_text().split()[1:]
