@@ -18,30 +18,66 @@ namespace {
 
 thread_local std::size_t allocation_count = 0;
 
-void* allocate(std::size_t size, std::size_t alignment) {
+void* allocate_or_null(std::size_t size, std::size_t alignment) noexcept {
   ++allocation_count;
   // aligned_alloc wants a multiple of the alignment (C11 7.22.3.1), and not nothing.
   const std::size_t whole = (size + alignment - 1) / alignment * alignment;
-  void* memory =
-      whole < size ? nullptr : std::aligned_alloc(alignment, whole == 0 ? alignment : whole);
+  if (whole < size) return nullptr;
+  return std::aligned_alloc(alignment, whole == 0 ? alignment : whole);
+}
+
+void* allocate(std::size_t size, std::size_t alignment = alignof(std::max_align_t)) {
+  void* memory = allocate_or_null(size, alignment);
   if (memory == nullptr) throw std::bad_alloc();
   return memory;
 }
 
-}  // namespace
-
-// The array and nothrow forms of the standard library call these.
-void* operator new(std::size_t size) { return allocate(size, alignof(std::max_align_t)); }
-void* operator new(std::size_t size, std::align_val_t alignment) {
+void* allocate_aligned(std::size_t size, std::align_val_t alignment) {
   return allocate(size, static_cast<std::size_t>(alignment));
 }
 
 // Behind a call, lest the compiler see what `operator new` returned go to `free` and warn.
-[[gnu::noinline]] static void deallocate(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void deallocate(void* memory) noexcept { std::free(memory); }
+
+}  // namespace
+
+// All forms, for AddressSanitizer has its own of those that we leave out.
+void* operator new(std::size_t size) { return allocate(size); }
+void* operator new[](std::size_t size) { return allocate(size); }
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  return allocate_or_null(size, alignof(std::max_align_t));
+}
+void* operator new[](std::size_t size, const std::nothrow_t&) noexcept {
+  return allocate_or_null(size, alignof(std::max_align_t));
+}
+void* operator new(std::size_t size, std::align_val_t alignment) {
+  return allocate_aligned(size, alignment);
+}
+void* operator new[](std::size_t size, std::align_val_t alignment) {
+  return allocate_aligned(size, alignment);
+}
+void* operator new(std::size_t size, std::align_val_t alignment, const std::nothrow_t&) noexcept {
+  return allocate_or_null(size, static_cast<std::size_t>(alignment));
+}
+void* operator new[](std::size_t size, std::align_val_t alignment, const std::nothrow_t&) noexcept {
+  return allocate_or_null(size, static_cast<std::size_t>(alignment));
+}
 void operator delete(void* memory) noexcept { deallocate(memory); }
+void operator delete[](void* memory) noexcept { deallocate(memory); }
+void operator delete(void* memory, const std::nothrow_t&) noexcept { deallocate(memory); }
+void operator delete[](void* memory, const std::nothrow_t&) noexcept { deallocate(memory); }
 void operator delete(void* memory, std::size_t) noexcept { deallocate(memory); }
+void operator delete[](void* memory, std::size_t) noexcept { deallocate(memory); }
 void operator delete(void* memory, std::align_val_t) noexcept { deallocate(memory); }
+void operator delete[](void* memory, std::align_val_t) noexcept { deallocate(memory); }
 void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { deallocate(memory); }
+void operator delete[](void* memory, std::size_t, std::align_val_t) noexcept { deallocate(memory); }
+void operator delete(void* memory, std::align_val_t, const std::nothrow_t&) noexcept {
+  deallocate(memory);
+}
+void operator delete[](void* memory, std::align_val_t, const std::nothrow_t&) noexcept {
+  deallocate(memory);
+}
 
 namespace lb::test {
 
@@ -74,6 +110,10 @@ TEST(AllocationCounter, SeesEveryFormOfNew) {
   EXPECT_EQ(counter.count(), 3U);
   const std::unique_ptr<int> quiet(new (std::nothrow) int(1));
   EXPECT_EQ(counter.count(), 4U);
+  const std::unique_ptr<int[]> quiet_array(new (std::nothrow) int[10]);
+  EXPECT_EQ(counter.count(), 5U);
+  const std::unique_ptr<Line[]> aligned_array(new (std::nothrow) Line[2]);
+  EXPECT_EQ(counter.count(), 6U);
   EXPECT_EQ(reinterpret_cast<std::uintptr_t>(aligned.get()) % 64, 0U);
 }
 

@@ -52,6 +52,27 @@ TEST(EndpointTable, TellsProtocolPortAndFamilyApart) {
   EXPECT_EQ(ids, (std::set<EndpointId>{1, 2, 3, 4, 5}));
 }
 
+// Slots keep half of the hash; an equal half must not be taken for an equal endpoint.
+TEST(EndpointTable, TellsApartWhatHashesAlike) {
+  std::map<std::uint32_t, std::uint32_t> seen;
+  int pairs = 0;
+  for (std::uint32_t i = 0; i < 300000; ++i) {
+    const auto hash = static_cast<std::uint32_t>(
+        hash_endpoint(kKey, net::Family::kIpv4, v4(i).bytes(), port(80), net::Protocol::kTcp));
+    const auto [twin, is_new] = seen.emplace(hash, i);
+    if (is_new) continue;
+    ++pairs;
+    EndpointTable table(10, kKey);
+    const EndpointId first = table.acquire(net::Protocol::kTcp, v4(i), port(80));
+    EXPECT_EQ(table.find(net::Protocol::kTcp, v4(twin->second), port(80)), 0U);
+    const EndpointId second = table.acquire(net::Protocol::kTcp, v4(twin->second), port(80));
+    EXPECT_NE(first, second);
+    table.release(first);
+    EXPECT_EQ(table.find(net::Protocol::kTcp, v4(twin->second), port(80)), second);
+  }
+  EXPECT_GT(pairs, 0) << "choose more endpoints";
+}
+
 TEST(EndpointTable, FullTableRefusesOnlyNewOnes) {
   EndpointTable table(3, kKey);
   for (std::uint32_t i = 1; i <= 3; ++i) {

@@ -164,6 +164,27 @@ TEST(TimerWheel, FarTimesFireAtTheirTickWhenTimeGoesInSteps) {
   }
 }
 
+// A far timer just within reach shares the slot of the turn that is now; it must wait a whole
+// round, and near timers must not be taken along.
+TEST(TimerWheel, TheLastSlotOfAFarWheelIsNotTheFirst) {
+  const Duration tick = TimerWheel::kTick;
+  for (const std::int64_t reach : {std::int64_t{1} << 24, std::int64_t{1} << 32}) {
+    const Timestamp start = at(60000 * tick);
+    CheckedWheel wheel(20, start);
+    wheel.arm(1, start + (reach - 1) * tick);
+    wheel.arm(2, start + (reach - 50000) * tick);
+    for (std::uint32_t i = 3; i <= 20; ++i) wheel.arm(i, start + (i * 3500) * tick);
+    for (int i = 1; i <= 100; ++i) ASSERT_TRUE(wheel.take(start + i * 700 * tick));
+    EXPECT_EQ(wheel.size(), 2U);
+    ASSERT_TRUE(wheel.take(start + (reach - 50001) * tick));
+    EXPECT_EQ(wheel.size(), 2U);
+    ASSERT_TRUE(wheel.take(start + (reach - 2) * tick));
+    EXPECT_EQ(wheel.size(), 1U);
+    ASSERT_TRUE(wheel.take(start + reach * tick));
+    EXPECT_EQ(wheel.size(), 0U);
+  }
+}
+
 TEST(TimerWheel, TheEndOfTimeIsHeldAndNotReached) {
   TimerWheel wheel(2, at(seconds(0)));
   wheel.arm(1, at(Duration::max()));

@@ -33,7 +33,7 @@ class ZeroedArray {
       // Code without exceptions cannot throw, but operator new throws for it when it is asked for
       // more than any allocator has. Volatile, lest the compiler warn of the size.
       volatile std::size_t impossible = std::numeric_limits<std::size_t>::max();
-      memory_ = ::operator new(impossible);
+      static_cast<void>(::operator new(impossible));
     }
     void* aligned = memory_;
     data_ = static_cast<T*>(std::align(kAlignment, size * sizeof(T), aligned, room));
