@@ -310,15 +310,13 @@ static __always_inline bool is_returned(struct xdp_md* ctx) {
 }
 
 static __always_inline int punt(struct xdp_md* ctx, enum steer_counter why) {
+  count(why);
   __u32 ifindex = ctx->ingress_ifindex;
+  __u32 queue = ctx->rx_queue_index;
   struct steer_interface* interface = bpf_map_lookup_elem(&interfaces, &ifindex);
-  if (interface && ctx->rx_queue_index < interface->queues) {
-    int action =
-        bpf_redirect_map(&sockets, interface->first_socket + ctx->rx_queue_index, XDP_DROP);
-    if (action == XDP_REDIRECT) {
-      count(why);
-      return action;
-    }
+  if (interface && queue < interface->queues) {
+    int action = bpf_redirect_map(&sockets, interface->first_socket + queue, XDP_DROP);
+    if (action == XDP_REDIRECT) return action;
   }
   count(STEER_DROP_NO_SOCKET);
   return XDP_DROP;

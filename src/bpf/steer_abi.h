@@ -48,7 +48,7 @@ enum steer_counter {
   STEER_FRAGMENT,       /* to the engine: a fragment for or from an address with endpoints */
   STEER_ODD,            /* to the engine: unreadable headers, an address with endpoints */
   STEER_RETURNED,       /* generic mode: the engine's own hand-over to the host */
-  STEER_DROP_NO_SOCKET, /* dropped: no engine listens on this queue */
+  STEER_DROP_NO_SOCKET, /* of those for the engine, dropped: none listens on this queue */
   STEER_HOST_DROP,      /* dropped on the way to the host: no interface for the TAP queue */
   STEER_COUNTERS,
 };

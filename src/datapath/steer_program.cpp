@@ -86,8 +86,7 @@ Outcome<FileDescriptor> SteerProgram::create_link(std::uint32_t ifindex,
   bpf_link_create_opts options{};
   options.sz = sizeof(options);
   options.flags = flags;
-  const int fd = ::bpf_link_create(::bpf_program__fd(object_->progs.steer),
-                                   static_cast<int>(ifindex), BPF_XDP, &options);
+  const int fd = ::bpf_link_create(xdp_program(), static_cast<int>(ifindex), BPF_XDP, &options);
   if (fd < 0) return tl::unexpected(std::string(std::strerror(-fd)));
   return FileDescriptor(fd);
 }
@@ -147,6 +146,8 @@ Outcome<void> SteerProgram::set_host_interface(std::uint32_t queue, engine::Inte
 }
 
 int SteerProgram::socket_map() const noexcept { return ::bpf_map__fd(object_->maps.sockets); }
+
+int SteerProgram::xdp_program() const noexcept { return ::bpf_program__fd(object_->progs.steer); }
 
 int SteerProgram::return_program() const noexcept {
   return ::bpf_program__fd(object_->progs.return_to_host);

@@ -45,6 +45,7 @@ class SteerProgram {
   [[nodiscard]] Outcome<void> set_host_interface(std::uint32_t queue, engine::InterfaceId id) const;
 
   [[nodiscard]] int socket_map() const noexcept;
+  [[nodiscard]] int xdp_program() const noexcept;
   [[nodiscard]] int return_program() const noexcept;  ///< the tc program for the TAP
   [[nodiscard]] SteeringMaps::Maps endpoint_maps() const noexcept;
   [[nodiscard]] const std::array<std::uint8_t, 12>& return_secret() const noexcept {
