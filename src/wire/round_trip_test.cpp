@@ -17,6 +17,8 @@
 namespace lb::wire {
 namespace {
 
+/// The result refers to `message`.
+IpvsRequest parse(Message&& message) = delete;
 IpvsRequest parse(const Message& message) {
   const auto request = IpvsRequest::parse(view_message(message)->attributes);
   RC_ASSERT(request.has_value());
@@ -39,14 +41,16 @@ std::vector<NamedCounter> arbitrary_counters() {
 }
 
 RC_GTEST_PROP(RoundTrip, ServiceRequest, (const model::ServiceSpec& spec)) {
-  const auto request = parse(add_service_request({}, spec));
+  const auto message = add_service_request({}, spec);
+  const auto request = parse(message);
   RC_ASSERT(parse_service(request.service, Detail::kFull) == spec);
   RC_ASSERT(parse_service(request.service, Detail::kIdentity)->key == spec.key);
 }
 
 RC_GTEST_PROP(RoundTrip, DestinationRequest,
               (const model::ServiceKey& key, const model::DestinationSpec& spec)) {
-  const auto request = parse(edit_destination_request({}, identity(key), spec));
+  const auto message = edit_destination_request({}, identity(key), spec);
+  const auto request = parse(message);
   RC_ASSERT(parse_service(request.service, Detail::kIdentity)->key == key);
   const auto parsed = parse_destination(request.destination, Detail::kFull);
   RC_ASSERT(parsed.has_value());
@@ -91,7 +95,8 @@ RC_GTEST_PROP(RoundTrip, ListedDestination,
 
 RC_GTEST_PROP(RoundTrip, Timeouts, (std::uint32_t tcp, std::uint32_t fin, std::uint32_t udp)) {
   const model::Timeouts timeouts{.tcp = tcp, .tcp_fin = fin, .udp = udp};
-  RC_ASSERT(parse(set_timeouts_request({}, timeouts)).timeouts == timeouts);
+  const auto request = set_timeouts_request({}, timeouts);
+  RC_ASSERT(parse(request).timeouts == timeouts);
   Message message;
   encode_timeouts(message, {}, 0, timeouts);
   RC_ASSERT(read_timeouts(dump_of(message)) == timeouts);
