@@ -217,7 +217,8 @@ std::optional<Mismatch> compare_connections(const ConnectionsStep& expected,
     }
     const bool found = at != there.end() && identity(*at) == identity(line);
     if (!found) {
-      add(mismatch.expected, line);
+      // The kernel's timers fire late, by up to 5 s of 120: what shows 0 is as good as gone.
+      if (line.expires_in != 0 || expected.ignore_expiry) add(mismatch.expected, line);
       continue;
     }
     if (!expected.ignore_expiry && std::abs(at->expires_in - line.expires_in) > kExpiryTolerance) {

@@ -17,7 +17,7 @@ namespace lb::replay {
 /// the look-up and replaced by one number. Sequence numbers and port ids are cleared. The
 /// look-ups themselves are compared once a case, the first with the first, since the original asks
 /// again for every request and the recording shows only some. Messages of families that the
-/// original does not have are left out.
+/// original does not have are left out, and the services of a dump are compared in any order.
 class NetlinkComparison {
  public:
   [[nodiscard]] std::optional<Mismatch> compare(std::vector<NetlinkRecord> expected,

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <chrono>
 
+#include "control/setting_names.hpp"
 #include "net/parse.hpp"
 #include "replay/frame_checksum.hpp"
 
@@ -22,34 +23,6 @@ constexpr engine::InterfaceId kLoopback{1};
 engine::InterfaceId port_id(std::size_t index) {
   return static_cast<engine::InterfaceId>(static_cast<std::uint32_t>(index) + 2);
 }
-
-struct SysctlField {
-  std::string_view name;
-  std::int32_t engine::Settings::*field;
-};
-constexpr auto kSysctls = std::to_array<SysctlField>({
-    {"amemthresh", &engine::Settings::amemthresh},
-    {"am_droprate", &engine::Settings::am_droprate},
-    {"drop_entry", &engine::Settings::drop_entry},
-    {"drop_packet", &engine::Settings::drop_packet},
-    {"secure_tcp", &engine::Settings::secure_tcp},
-    {"conntrack", &engine::Settings::conntrack},
-    {"snat_reroute", &engine::Settings::snat_reroute},
-    {"cache_bypass", &engine::Settings::cache_bypass},
-    {"expire_nodest_conn", &engine::Settings::expire_nodest_conn},
-    {"sloppy_tcp", &engine::Settings::sloppy_tcp},
-    {"sloppy_sctp", &engine::Settings::sloppy_sctp},
-    {"expire_quiescent_template", &engine::Settings::expire_quiescent_template},
-    {"nat_icmp_send", &engine::Settings::nat_icmp_send},
-    {"pmtu_disc", &engine::Settings::pmtu_disc},
-    {"backup_only", &engine::Settings::backup_only},
-    {"conn_reuse_mode", &engine::Settings::conn_reuse_mode},
-    {"schedule_icmp", &engine::Settings::schedule_icmp},
-    {"ignore_tunneled", &engine::Settings::ignore_tunneled},
-    {"run_estimation", &engine::Settings::run_estimation},
-    {"lblc_expiration", &engine::Settings::lblc_expiration},
-    {"lblcr_expiration", &engine::Settings::lblcr_expiration},
-});
 
 void set_ethernet(Bytes& frame, const engine::NextHop& hop) {
   for (std::size_t i = 0; i < 6; ++i) {
@@ -74,6 +47,10 @@ void decrement_ttl(Bytes& frame, bool is_v4) {
 
 Lab::Lab(const CaseMeta& meta)
     : meta_(meta), director_({}, network_), handler_(director_, nullptr), transport_(handler_) {
+  auto settings = director_.settings();
+  settings.quirk_icmpv6_checksum = 1;
+  settings.quirk_ipv6_extension_state = 1;
+  director_.set_settings(settings);
   network_.set_interface({.id = kLoopback, .name = "lo", .mac = {}, .mtu = 65536});
   for (std::size_t i = 0; i < meta_.ports.size(); ++i) {
     const auto& port = meta_.ports[i];
@@ -151,20 +128,10 @@ std::optional<std::string> Lab::run_setup(const std::string& command) {
 }
 
 bool Lab::set_sysctl(const std::string& name, const std::string& value) {
-  constexpr std::string_view kPrefix = "net.ipv4.vs.";
-  if (!name.starts_with(kPrefix)) return false;
-  std::int32_t number = 0;
-  const auto* end = value.data() + value.size();
-  const auto [rest, error] = std::from_chars(value.data(), end, number);
-  if (error != std::errc{} || rest != end) return false;
-  for (const auto& sysctl : kSysctls) {
-    if (sysctl.name != name.substr(kPrefix.size())) continue;
-    auto settings = director_.settings();
-    settings.*sysctl.field = number;
-    director_.set_settings(settings);
-    return true;
-  }
-  return false;
+  auto settings = director_.settings();
+  if (!control::assign_setting(settings, name, value)) return false;
+  director_.set_settings(settings);
+  return true;
 }
 
 void Lab::advance_to(double seconds) {
@@ -192,7 +159,11 @@ bool Lab::is_routed_locally(const IpView& ip, std::uint32_t mark) const {
 
 Outcome Lab::receive(const std::string& port, const Bytes& frame) {
   const auto* at = network_.interface(port);
-  if (at == nullptr) return {.sent = {}, .to_host = {}, .unresolved = {}, .verdict = "no port"};
+  if (at == nullptr) {
+    Outcome outcome;
+    outcome.verdict = "no port " + port;
+    return outcome;
+  }
   return process(frame, at->id, port);
 }
 
@@ -204,17 +175,12 @@ Outcome Lab::process(const Bytes& frame, engine::InterfaceId ingress,
   packet.checksum_verified = checksums_verified_;
   const auto ip = view_frame(frame);
   if (ip) packet.mark = mark_of(*ip, ingress_name);
-  // The engine's view has no routes by mark: the address is its own while the packet is there.
-  const bool borrowed = ip && is_routed_locally(*ip, packet.mark);
-  if (borrowed) {
-    network_.add_address(kLoopback, ip->destination,
-                         static_cast<std::uint8_t>(ip->destination.size() * 8));
-  }
+  packet.routed_locally = ip && is_routed_locally(*ip, packet.mark);
   outputs_.clear();
   const auto verdict = director_.process(packet, ingress, now_, outputs_);
-  if (borrowed) network_.remove_address(kLoopback, ip->destination);
 
   Outcome outcome;
+  outcome.routed_locally = packet.routed_locally;
   for (const auto& output : outputs_.frames()) collect(output.verdict, output.frame, outcome);
   collect(verdict, packet.bytes(), outcome);
   return outcome;

@@ -25,6 +25,7 @@ struct Outcome {
   std::vector<SentFrame> sent;        ///< complete frames, in order
   std::vector<Bytes> to_host;         ///< frames handed to the director's own stack
   std::vector<SentFrame> unresolved;  ///< frames whose next hop's MAC is not known
+  bool routed_locally = false;        ///< by its mark: the host does not forward it
   std::string verdict;                ///< for people: "send", "host", "drop: no_destination"
 };
 
@@ -32,7 +33,8 @@ struct Outcome {
 ///
 /// It plays the parts that do not belong to the engine: interfaces, addresses, routes and
 /// neighbours (as a NetworkView), the firewall's marks, local routes for marks, and the clock.
-/// Time never goes backwards.
+/// Time never goes backwards. The engine is told to copy the faults of the kernel (`quirk_*`) that
+/// it can copy, since the recordings have them.
 class Lab {
  public:
   /// Builds what `meta` tells. The error is a sentence: what of it this lab cannot build.

@@ -62,17 +62,27 @@ bool add_cases(const std::string& path, std::vector<std::string>& files) {
   return !error;
 }
 
-std::string shortened(const std::string& text, bool verbose) {
-  return verbose || text.size() <= kShownWidth ? text : text.substr(0, kShownWidth) + "...";
+/// On one line, since every case that differs is one line of output.
+std::string shown(const std::string& text, bool verbose) {
+  std::string line;
+  for (const char c : text) {
+    if (c == '\n') {
+      line += "\\n";
+    } else {
+      line += c;
+    }
+  }
+  return verbose || line.size() <= kShownWidth ? line : line.substr(0, kShownWidth) + "...";
 }
 
 void print_differences(const lb::replay::CaseResult& result, bool verbose) {
-  const std::size_t shown = verbose ? result.differences.size() : 1;
-  for (std::size_t i = 0; i < shown; ++i) {
+  const std::size_t count = verbose ? result.differences.size() : 1;
+  for (std::size_t i = 0; i < count; ++i) {
     const auto& difference = result.differences[i];
-    fmt::print("{}: line {} {}: expected {}; got {}", result.id, difference.line, difference.step,
-               shortened(difference.expected, verbose), shortened(difference.got, verbose));
-    const auto more = result.differences.size() - shown;
+    fmt::print("{}: line {} {}: expected {}; got {}", result.id, difference.line,
+               shown(difference.step, true), shown(difference.expected, verbose),
+               shown(difference.got, verbose));
+    const auto more = result.differences.size() - count;
     fmt::print("{}\n", more == 0 ? std::string() : fmt::format(" (and {} more)", more));
   }
 }

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "cli/ipvsadm.hpp"
+#include "control/proc_files.hpp"
 #include "replay/compare.hpp"
 #include "replay/compare_netlink.hpp"
 #include "replay/frame_builder.hpp"
@@ -108,7 +109,14 @@ void Player::operator()(const ConnectionsStep& step) {
 void Player::operator()(const CommandStep& command) {
   const auto what = arguments_text(command.arguments);
   if (command.arguments.front() != "ipvsadm") {
-    differ(what, {"its output", "not supported: the engine has no /proc files"});
+    const auto text = command.arguments.size() == 2
+                          ? control::proc_file(lab_.director(), command.arguments.back())
+                          : std::nullopt;
+    if (!text) {
+      differ(what, {"its output", "a program that a replay does not have"});
+    } else if (auto mismatch = compare_output(command, *text)) {
+      differ(what, *std::move(mismatch));
+    }
     return;
   }
   (void)lab_.transport().take();
@@ -145,7 +153,9 @@ void Player::compare_sent(const std::string& what, std::span<const ExpectedFrame
     if (outcome.to_host.empty()) return;
     if (!expected.empty()) {
       differ(what, {"not handed to the host as well", outcome_text(outcome)});
-    } else if (const auto forwarded = lab_.forward_plainly(outcome.to_host.front())) {
+    } else if (const auto forwarded = outcome.routed_locally
+                                          ? std::nullopt
+                                          : lab_.forward_plainly(outcome.to_host.front())) {
       differ(what, {"nothing leaves", "left to the host, which would forward it: " +
                                           describe_frame(forwarded->bytes)});
     } else {
