@@ -31,7 +31,15 @@ Outcome<std::unique_ptr<ServedInterface>> ServedInterface::open(const Shared& sh
   auto attached = shared.program.attach(link, result->plan_.mode, shared.log);
   if (!attached) return tl::unexpected(attached.error());
   result->attachment_ = std::move(*attached);
-  if (!result->is_native()) result->merging_off_.emplace(link.interface.name, shared.log);
+  if (!result->is_native()) {
+    result->merging_off_.emplace(link.interface.name, shared.log);
+    if (link.kind == "veth") {
+      shared.log(LogLevel::kWarning,
+                 fmt::format("interface {}: with generic XDP its veth peer must not segment late "
+                             "(ethtool -K PEER tso off gso off); native XDP needs no such setting",
+                             link.interface.name));
+    }
+  }
 
   for (std::uint32_t queue = 0; queue < queues.receive; ++queue) {
     auto port = XskPort::open(shared.umem, shared.memory,

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+// How the data path comes up and goes: nothing that it attached outlives it.
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+
+#include "datapath/linux_datapath.hpp"
+
+namespace lb::datapath {
+namespace {
+
+/// Wakes poll() for frames that wait and neighbours to be told; the kernel's own are as coarse.
+constexpr long kTickNanoseconds = 500'000'000;
+constexpr std::uint32_t kSmallestRing = 128;
+constexpr std::uint32_t kLargestRing = 1U << 15;
+
+}  // namespace
+
+using engine::DropReason;
+using engine::InterfaceId;
+
+LinuxDatapath::~LinuxDatapath() { director_.set_steering_listener(nullptr); }
+
+Outcome<void> LinuxDatapath::open(const DatapathOptions& options, engine::NetworkView& network) {
+  auto follower = NetworkFollower::create(network, log_);
+  if (!follower) return tl::unexpected(follower.error());
+  network_ = std::move(*follower);
+
+  constexpr std::size_t kFewest = 1U << 16;
+  constexpr std::size_t kMost = 1U << 22;
+  const auto endpoints = std::clamp(director_.connection_capacity(), kFewest, kMost);
+  auto program = SteerProgram::load(static_cast<std::uint32_t>(endpoints));
+  if (!program) return tl::unexpected(program.error());
+  program_ = std::move(*program);
+  steering_ = std::make_unique<SteeringMaps>(program_->endpoint_maps(), log_);
+
+  auto raw = RawSocket::open();
+  if (!raw) return tl::unexpected(raw.error());
+  raw_.emplace(std::move(*raw));
+  if (auto opened = open_interfaces(options); !opened) return opened;
+  if (auto opened = open_neighbours(); !opened) return opened;
+  if (auto opened = open_events(); !opened) return opened;
+  network_->set_listeners(
+      {.link = [this](const LinkChange& change) { link_changed(change); },
+       .neighbour = [this](const NeighbourChange& change) { neighbours_->changed(change); }});
+  // Only now: with endpoints in the maps packets are steered, and everything is ready for them.
+  director_.set_steering_listener(steering_.get());
+  return {};
+}
+
+Outcome<void> LinuxDatapath::open_interfaces(const DatapathOptions& options) {
+  const auto all = network_->links();
+  auto links = choose_links(all, options.interfaces);
+  if (!links) return tl::unexpected(links.error());
+  if (links->size() > STEER_MAX_INTERFACES) {
+    return tl::unexpected(fmt::format("{} interfaces to serve; name {} at most", links->size(),
+                                      static_cast<int>(STEER_MAX_INTERFACES)));
+  }
+  const auto ring_size =
+      std::bit_floor(std::clamp(options.frames_per_queue / 2, kSmallestRing, kLargestRing));
+  std::uint32_t sockets = 0;
+  std::vector<ServedInterface::Plan> plans;
+  for (const auto& link : *links) {
+    const auto queues = queue_counts(link);
+    plans.push_back({.link = link,
+                     .queues = queues,
+                     .first_socket = sockets,
+                     .ring_size = ring_size,
+                     .mode = options.xdp_mode});
+    sockets += queues.receive;
+  }
+  if (sockets > STEER_MAX_SOCKETS) {
+    return tl::unexpected(
+        fmt::format("the interfaces have {} receive queues together; {} can be served (ethtool -L)",
+                    sockets, static_cast<int>(STEER_MAX_SOCKETS)));
+  }
+  auto memory = FrameMemory::create(std::size_t{sockets} * ring_size * 2);
+  if (!memory) return tl::unexpected(memory.error());
+  memory_ = std::move(*memory);
+  if (auto created = umem_.create(*memory_, ring_size); !created) return created;
+
+  const ServedInterface::Shared shared{
+      .program = *program_, .umem = umem_, .memory = *memory_, .log = log_};
+  std::vector<HostPath::Exit> exits;
+  for (auto& plan : plans) {
+    auto opened = ServedInterface::open(shared, std::move(plan));
+    if (!opened) return tl::unexpected(opened.error());
+    auto& interface = *opened;
+    log_(LogLevel::kInfo,
+         fmt::format("interface {}: {} XDP, {} queue{}", interface->name(),
+                     interface->is_native() ? "native" : "generic", interface->ports().size(),
+                     interface->ports().size() == 1 ? "" : "s"));
+    exits.push_back({.interface = interface->id(), .is_native = interface->is_native()});
+    interfaces_.push_back(std::move(interface));
+  }
+  warn_of_vlans(all);
+  auto host = HostPath::create(*program_, exits);
+  if (!host) return tl::unexpected(host.error());
+  host_ = std::move(*host);
+  return {};
+}
+
+void LinuxDatapath::warn_of_vlans(const std::vector<LinkChange>& links) const {
+  for (const auto& link : links) {
+    if (link.kind != "vlan") continue;
+    const auto below = std::find_if(interfaces_.begin(), interfaces_.end(), [&](const auto& other) {
+      return static_cast<std::uint32_t>(other->id()) == link.below;
+    });
+    if (below == interfaces_.end() || !strips_vlan_tags((*below)->name())) continue;
+    log_(LogLevel::kWarning,
+         fmt::format("interface {}: VLAN tags of received packets are taken out before XDP sees "
+                     "them, so packets of {} are taken for untagged ones; turn that off (ethtool "
+                     "-K {} rxvlan off)",
+                     (*below)->name(), link.interface.name, (*below)->name()));
+  }
+}
+
+Outcome<void> LinuxDatapath::open_neighbours() {
+  auto requests = NetlinkSocket::open({});
+  if (!requests) return tl::unexpected(requests.error());
+  requests_.emplace(std::move(*requests));
+  neighbours_ = std::make_unique<Neighbours>(
+      [this](InterfaceId out, const net::IpAddress& next_hop) {
+        if (const int error = tell_use(*requests_, out, next_hop); error != 0) {
+          log_(LogLevel::kDebug, fmt::format("cannot ask the kernel for the neighbour {}: {}",
+                                             next_hop.to_text(), std::strerror(error)));
+        }
+      },
+      [this](InterfaceId out, Frame frame, const net::Mac* mac) {
+        if (mac == nullptr) return drop(frame, DropReason::kNoNeighbour);
+        std::memcpy(memory_->bytes(frame).data(), mac->bytes.data(), mac->bytes.size());
+        send(frame, out, 0);
+      });
+  return {};
+}
+
+Outcome<void> LinuxDatapath::watch(int descriptor) {
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.fd = descriptor;
+  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, descriptor, &event) == 0) return {};
+  return system_failure("cannot wait for a descriptor of the data path", errno);
+}
+
+Outcome<void> LinuxDatapath::open_events() {
+  epoll_ = FileDescriptor(::epoll_create1(EPOLL_CLOEXEC));
+  timer_ = FileDescriptor(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
+  const itimerspec tick{.it_interval = {.tv_sec = 0, .tv_nsec = kTickNanoseconds},
+                        .it_value = {.tv_sec = 0, .tv_nsec = kTickNanoseconds}};
+  if (!epoll_.valid() || !timer_.valid() ||
+      ::timerfd_settime(timer_.get(), 0, &tick, nullptr) != 0) {
+    return system_failure("cannot create the data path's timer", errno);
+  }
+  if (auto added = watch(timer_.get()); !added) return added;
+  if (auto added = watch(network_->fd()); !added) return added;
+  if (auto added = watch(requests_->fd()); !added) return added;
+  for (auto& interface : interfaces_) {
+    for (auto& port : interface->ports()) {
+      if (auto added = watch(port->fd()); !added) return added;
+    }
+  }
+  return {};
+}
+
+Outcome<std::unique_ptr<Datapath>> Datapath::create(const DatapathOptions& options,
+                                                    engine::Director& director,
+                                                    engine::NetworkView& network, Log log) {
+  auto datapath = std::make_unique<LinuxDatapath>(director, std::move(log));
+  if (auto opened = datapath->open(options, network); !opened) {
+    return tl::unexpected(opened.error());
+  }
+  return datapath;
+}
+
+}  // namespace lb::datapath
