@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <compare>
 #include <cstddef>
 #include <cstdint>
@@ -43,12 +44,10 @@ class IpAddress {
   constexpr IpAddress() = default;
 
   [[nodiscard]] static constexpr IpAddress v4(Be32 address) noexcept {
+    // One store of 16 bytes: the readers load as much at once.
     IpAddress result;
-    const auto host = address.to_host();
-    result.bytes_[0] = static_cast<std::uint8_t>(host >> 24);
-    result.bytes_[1] = static_cast<std::uint8_t>(host >> 16);
-    result.bytes_[2] = static_cast<std::uint8_t>(host >> 8);
-    result.bytes_[3] = static_cast<std::uint8_t>(host);
+    result.bytes_ = std::bit_cast<std::array<std::uint8_t, 16>>(
+        std::array<std::uint32_t, 4>{address.to_network(), 0, 0, 0});
     return result;
   }
   [[nodiscard]] static constexpr IpAddress v6(const std::array<std::uint8_t, 16>& bytes) noexcept {
@@ -76,9 +75,7 @@ class IpAddress {
   }
   /// The 32-bit word number `index` (0..3), in network order; IPv4 is word 0.
   [[nodiscard]] constexpr Be32 word(std::size_t index) const noexcept {
-    const std::size_t i = index * 4;
-    return Be32::from_host((std::uint32_t{bytes_[i]} << 24) | (std::uint32_t{bytes_[i + 1]} << 16) |
-                           (std::uint32_t{bytes_[i + 2]} << 8) | std::uint32_t{bytes_[i + 3]});
+    return Be32::from_network(std::bit_cast<std::array<std::uint32_t, 4>>(bytes_)[index]);
   }
 
   [[nodiscard]] bool is_unspecified() const noexcept;

@@ -37,16 +37,23 @@ std::uint64_t load_little64(std::span<const std::byte> bytes, std::size_t offset
 }  // namespace
 
 void InternetSum::add(std::span<const std::byte> bytes) noexcept {
-  // 32-bit words into 64 bits: no carry is lost before 2^32 words. Two accumulators keep both
-  // adders busy.
+  // 64-bit words with end-around carry (2^64 - 1 is a multiple of 2^16 - 1), in two chains that
+  // do not wait for each other.
   std::uint64_t even = 0;
   std::uint64_t odd = 0;
   std::size_t at = 0;
-  for (; at + 16 <= bytes.size(); at += 16) {
-    const auto words = load<std::array<std::uint32_t, 4>>(bytes, at);
-    even += std::uint64_t{words[0]} + words[2];
-    odd += std::uint64_t{words[1]} + words[3];
+  const auto add_word = [](std::uint64_t& sum, std::uint64_t word) {
+    sum += word;
+    sum += static_cast<std::uint64_t>(sum < word);
+  };
+  for (; at + 32 <= bytes.size(); at += 32) {
+    add_word(even, load<std::uint64_t>(bytes, at));
+    add_word(odd, load<std::uint64_t>(bytes, at + 8));
+    add_word(even, load<std::uint64_t>(bytes, at + 16));
+    add_word(odd, load<std::uint64_t>(bytes, at + 24));
   }
+  even = fold(even);
+  odd = fold(odd);
   for (; at + 4 <= bytes.size(); at += 4) even += load<std::uint32_t>(bytes, at);
   if (at + 2 <= bytes.size()) {
     odd += load<std::uint16_t>(bytes, at);

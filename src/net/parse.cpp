@@ -79,7 +79,7 @@ void read_transport(Bytes bytes, Headers& headers) noexcept {
 bool ipv4_checksum_holds(Bytes header) noexcept {
   if (header.size() != kIpv4Size) return internet_checksum(header) == Be16();
   std::uint64_t sum = 0;
-  for (const std::uint32_t word : load<std::array<std::uint32_t, 5>>(header)) sum += word;
+  for (std::size_t at = 0; at < kIpv4Size; at += 4) sum += load<std::uint32_t>(header, at);
   return InternetSum::fold(sum) == 0xffff;
 }
 
@@ -98,7 +98,8 @@ Parsed parse_ipv4(Bytes bytes, std::size_t offset) noexcept {
     if (!ipv4_checksum_holds(ip.first(header_size))) return error(ParseError::kBadHeader);
   }
 
-  Headers headers;
+  Parsed result{Headers{}};  // filled in place: copying it costs more than parsing
+  Headers& headers = *result;
   headers.source = IpAddress::v4(load<Be32>(ip, 12));
   headers.destination = IpAddress::v4(load<Be32>(ip, 16));
   headers.protocol = static_cast<Protocol>(byte_at(ip, 9));
@@ -114,7 +115,7 @@ Parsed parse_ipv4(Bytes bytes, std::size_t offset) noexcept {
   headers.more_fragments = (fragment & kIpv4MoreFragments) != 0;
   headers.fragment_offset = static_cast<std::uint16_t>((fragment & kIpv4OffsetMask) * 8);
   read_transport(bytes, headers);
-  return headers;
+  return result;
 }
 
 /// Walks the extension headers from `transport_offset` on. AH counts as a transport protocol:
@@ -158,7 +159,8 @@ Parsed parse_ipv6(Bytes bytes, std::size_t offset) noexcept {
   const std::size_t total = kIpv6Size + host16(ip, 4);
   if (extent == Extent::kWhole && total > ip.size()) return error(ParseError::kTruncated);
 
-  Headers headers;
+  Parsed result{Headers{}};  // filled in place: copying it costs more than parsing
+  Headers& headers = *result;
   headers.source = IpAddress::v6(load<std::array<std::uint8_t, 16>>(ip, 8));
   headers.destination = IpAddress::v6(load<std::array<std::uint8_t, 16>>(ip, 24));
   headers.protocol = static_cast<Protocol>(byte_at(ip, 6));
@@ -172,7 +174,7 @@ Parsed parse_ipv6(Bytes bytes, std::size_t offset) noexcept {
   headers.dont_fragment = true;
   if (!walk_extension_headers(bytes, headers)) return error(ParseError::kTruncated);
   read_transport(bytes, headers);
-  return headers;
+  return result;
 }
 
 template <Extent extent>
