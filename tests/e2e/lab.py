@@ -64,6 +64,7 @@ class Node:
         self.sysctl("net.ipv4.conf.all.rp_filter", 0)
         self.sysctl("net.ipv4.conf.default.rp_filter", 0)
         self.interfaces = []
+        self.ports = []  # the other ends of their cables, on the switch
 
     def command(self, *words):
         # Not "ip netns exec": that mounts a fresh /sys, which hides pinned maps.
@@ -109,20 +110,22 @@ class Node:
         return execute(self.command("curl", "-sS", "-g", "--max-time", timeout, *extra,
                                     f"http://{host}:{port}{path}"), check=check).stdout
 
-    def fetch_many(self, address, count, port=80, parallel=1):
+    def fetch_many(self, address, count, port=80):
         """Fetches the page `count` times, each over a connection of its own; counts answers.
         What failed is counted under an empty name."""
         host = f"[{address}]" if ":" in address else address
         done = self.attempt(
-            "curl", "-sS", "-g", "--max-time", 10, "--no-keepalive", "-H", "Connection: close",
-            *(["--parallel", "--parallel-immediate", "--parallel-max", parallel]
-              if parallel > 1 else []),
-            "-w", "\n", *(f"http://{host}:{port}/?{number}" for number in range(count)), timeout=120)
-        names = [line for line in done.stdout.split("\n") if line]
-        answers = collections.Counter(names)
-        if len(names) != count:
-            answers[""] = count - len(names)
+            "curl", "-sS", "-g", "--max-time", 10, "-H", "Connection: close", "-w", "\n",
+            *(f"http://{host}:{port}/?{number}" for number in range(count)), timeout=120)
+        answers = collections.Counter(line for line in done.stdout.split("\n") if line)
+        if answers.total() != count:
+            answers[""] = count - answers.total()
         return answers
+
+    def fetch_at_once(self, address, count, parallel):
+        """As `fetch_many`, with `parallel` connections at any time."""
+        done = self.run(PYTHON, HERE / "client.py", address, count, parallel, timeout=120)
+        return collections.Counter(json.loads(done))
 
 
 class Lab:
@@ -155,6 +158,7 @@ class Lab:
         self.switch.run("ip", "link", "set", port, "master", bridge, "up")
         node.run("ip", "link", "set", interface, "up")
         node.interfaces.append(interface)
+        node.ports.append(port)
 
     def serve(self, node, name=None, port=80):
         """Starts server.py on `node` and waits until it listens."""

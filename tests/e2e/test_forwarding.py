@@ -84,6 +84,11 @@ def test_large_transfer(lab, method, family):
 def test_xdp_modes(lab, method, mode):
     """Both XDP modes carry a page, and a transfer in which the kernel merges segments."""
     cluster = Cluster(lab, **METHODS[method])
+    if mode == "generic":
+        # What the other end of a cable merges (up to 64 KiB) does not fit a frame of AF_XDP; the
+        # daemon warns of it. A network card sends single segments anyway.
+        for port in cluster.director.ports:
+            lab.switch.run("ethtool", "-K", port, "tso", "off", "gso", "off")
     cluster.start("--xdp-mode", mode)
     cluster.add_service(4)
     assert cluster.client.fetch_many(VIP[4], 9) == {"rs1": 3, "rs2": 3, "rs3": 3}
@@ -114,7 +119,7 @@ def test_many_connections_at_once(lab):
     cluster = Cluster(lab)
     cluster.start()
     cluster.add_service(4)
-    answers = cluster.client.fetch_many(VIP[4], 600, parallel=50)
+    answers = cluster.client.fetch_at_once(VIP[4], 600, parallel=50)
     assert answers == {"rs1": 200, "rs2": 200, "rs3": 200}
 
 
