@@ -245,7 +245,8 @@ std::string connections_text(std::span<const model::ConnectionInfo> connections,
   std::string text =
       "IPVS connection entries\n"
       "pro expire state       source             virtual            destination";
-  text += options.has(Option::kPersistentConn) ? "        pe name          pe_data\n" : "\n";
+  const bool with_engine = options.has(Option::kPersistentConn);
+  text += with_engine ? "        pe name          pe_data\n" : "\n";
   const bool numeric = options.has(Option::kNumeric);
   for (const auto& connection : connections) {
     const auto names = numeric ? std::nullopt : std::optional(connection.protocol);
@@ -256,11 +257,17 @@ std::string connections_text(std::span<const model::ConnectionInfo> connections,
     const auto protocol = connection.protocol == net::Protocol::kIp
                               ? std::string_view("IP")
                               : protocol_text(connection.protocol);
+    const auto out = std::back_inserter(text);
     fmt::format_to(
-        std::back_inserter(text), "{:<3} {:<6} {:<11} {:<18} {:<18} {}\n", protocol,
+        out, "{:<3} {:<6} {:<11} {:<18} {:<18} ", protocol,
         fmt::format("{:02}:{:02}", connection.expires_in / 60, connection.expires_in % 60),
-        connection.state.view(), end(connection.client), end(connection.virtual_end),
-        end(connection.destination));
+        connection.state.view(), end(connection.client), end(connection.virtual_end));
+    if (with_engine && !connection.persistence_engine.empty()) {
+      fmt::format_to(out, "{:<16} {:<18} {}\n", end(connection.destination),
+                     connection.persistence_engine.view(), connection.persistence_data);
+    } else {
+      fmt::format_to(out, "{}\n", end(connection.destination));
+    }
   }
   return text;
 }
