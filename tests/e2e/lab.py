@@ -64,6 +64,7 @@ class Node:
         self.sysctl("net.ipv4.conf.all.rp_filter", 0)
         self.sysctl("net.ipv4.conf.default.rp_filter", 0)
         self.interfaces = []
+        self.had_daemon = False
         self.ports = []  # the other ends of their cables, on the switch
 
     def command(self, *words):
@@ -137,7 +138,7 @@ class Lab:
         self.nodes = {}
         self.logs = []
         self.numbers = itertools.count()
-        self.programs_before = self.programs()
+        self.pins_before = set(pathlib.Path("/sys/fs/bpf").glob("sluice*"))
         self.remove_namespaces()  # of a run that was killed
         self.switch = self.node("switch")
 
@@ -169,16 +170,15 @@ class Lab:
 
     # Cleaning up.
 
-    @staticmethod
-    def programs():
-        """Ids of the BPF programs of Sluice in the kernel that no process holds."""
-        listed = execute(["bpftool", "-j", "prog", "show"], check=False).stdout
-        try:
-            programs = json.loads(listed or "[]")
-        except json.JSONDecodeError:
-            return set()
-        return {program["id"] for program in programs
-                if program.get("type") in ("xdp", "sched_cls") and not program.get("pids")}
+    def attachments(self):
+        """BPF programs on interfaces of nodes that ran a daemon, and pins, in words."""
+        left = [f"{hook} program on {program.get('devname')} of {node.name}"
+                for node in self.nodes.values() if node.had_daemon
+                for hooks in json.loads(node.run("bpftool", "-j", "net", "list"))
+                for hook, programs in hooks.items() if isinstance(programs, list)
+                for program in programs]
+        pins = pathlib.Path("/sys/fs/bpf")
+        return left + [f"pin {path}" for path in set(pins.glob("sluice*")) - self.pins_before]
 
     def namespaces(self):
         listed = json.loads(execute(["ip", "-j", "netns", "list"]).stdout or "[]")
@@ -199,15 +199,14 @@ class Lab:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        self.remove_namespaces()
-        left = [f"namespace {name}" for name in self.namespaces()]
+        left = []
         try:
-            # Programs are freed some time after their interface.
-            wait_until(lambda: not self.programs() - self.programs_before, "BPF programs gone")
+            # A program goes some time after the process that held it.
+            wait_until(lambda: not self.attachments(), "nothing is attached")
         except Failure:
-            left += [f"BPF program {number}"
-                     for number in sorted(self.programs() - self.programs_before)]
-        return left
+            left = self.attachments()
+        self.remove_namespaces()
+        return left + [f"namespace {name}" for name in self.namespaces()]
 
     def dump(self):
         """All that may tell why a test failed."""
@@ -232,6 +231,7 @@ class Sluiced:
 
     def __init__(self, node, *arguments, interfaces=None):
         self.node = node
+        node.had_daemon = True
         number = next(node.lab.numbers)
         self.log = node.lab.directory / f"sluiced-{number}.log"
         node.lab.logs.append(self.log)
