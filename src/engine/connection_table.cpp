@@ -38,6 +38,10 @@ void ConnectionTable::file(ConnectionId id, bool by_reply) noexcept {
   unfile(id);
   link(id, kOriginal);
   if (by_reply) link(id, kReply);
+  commit(id);
+}
+
+void ConnectionTable::commit(ConnectionId id) noexcept {
   // The process may end at any instruction and leave the record to its successor: all else must
   // be written by then. One thread writes, so holding back the compiler is enough.
   std::atomic_signal_fence(std::memory_order_release);

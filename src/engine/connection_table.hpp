@@ -28,6 +28,8 @@ enum ConnectionFlag : std::uint32_t {
   kConnectionDetached = 1U << 6,      ///< made unfindable (replaced template); expires
   kConnectionDying = 1U << 7,         ///< told to expire at once
   kConnectionSynced = 1U << 8,        ///< came from the sync daemon
+  kConnectionFtp = 1U << 9,           ///< what it says is looked at: FTP control
+  kConnectionKeyed = 1U << 10,        ///< template: also has key data (a Call-ID)
 };
 
 /// What the director remembers of a connection or template: one cache line, no pointers, so
@@ -85,6 +87,8 @@ class ConnectionTable {
   /// it committed. The fields of its keys must be set, and must not change while it is filed.
   /// Filing again makes it the newest.
   void file(ConnectionId id, bool by_reply) noexcept;
+  /// Only marks it committed: for records that are found in another way (templates with key data).
+  void commit(ConnectionId id) noexcept;
   /// Makes it unfindable by both keys; the record stays.
   void unfile(ConnectionId id) noexcept;
   /// Unfiles and frees the record.

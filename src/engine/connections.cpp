@@ -31,6 +31,12 @@ bool is_masquerading(const ConnectionRecord& record) {
   return record.method == model::ForwardingMethod::kMasquerade;
 }
 
+// Only where addresses are translated is there anything to do for FTP.
+bool is_ftp_control(const ConnectionPlan& plan, const ConnectionRecord& record) {
+  return plan.protocol == net::Protocol::kTcp && is_masquerading(record) && !is_template(record) &&
+         plan.virtual_end.port.to_host() == kFtpPort;
+}
+
 void update_overload_after_bind(Destination& destination) {
   const auto total = destination.active_connections + destination.inactive_connections;
   if (destination.spec.upper_threshold != 0 && total >= destination.spec.upper_threshold) {
@@ -60,7 +66,9 @@ Connections::Connections(std::uint32_t capacity, const std::array<std::uint64_t,
       timers_(capacity, start),
       virtual_ends_(SteeredEndpoint::Side::kVirtual, capacity + kConfiguredEndpoints, hash_key),
       real_ends_(SteeredEndpoint::Side::kReal, capacity + kConfiguredEndpoints, hash_key),
-      destinations_(destinations) {}
+      destinations_(destinations),
+      template_keys_(table_.capacity(), hash_key),
+      ftp_sessions_(std::size_t{table_.capacity()} + 1) {}
 
 ConnectionId Connections::open(const ConnectionPlan& plan, Timestamp now) noexcept {
   const auto id = table_.create();
@@ -78,24 +86,60 @@ ConnectionId Connections::open(const ConnectionPlan& plan, Timestamp now) noexce
   const bool steer = is_steerable(record);
   record.virtual_end =
       virtual_ends_.acquire(plan.protocol, plan.virtual_end.address, plan.virtual_end.port, steer);
-  if (record.virtual_end == 0) {
-    table_.destroy(id);
-    return 0;
-  }
   record.real_end = real_ends_.acquire(plan.protocol, plan.real_end.address, plan.real_end.port,
                                        steer && is_masquerading(record));
-  if (record.real_end == 0) {
-    virtual_ends_.release(record.virtual_end, steer);
+  const bool has_ends = record.virtual_end != 0 && record.real_end != 0;
+  const bool is_keyed = !plan.key_data.empty();
+  if (!has_ends || (is_keyed && !template_keys_.add(id, record, plan.key_data))) {
+    release_ends(record);
     table_.destroy(id);
     return 0;
   }
+  if (is_keyed) record.flags |= kConnectionKeyed;
+  if (is_ftp_control(plan, record)) {
+    record.flags |= kConnectionFtp;
+    ftp_sessions_[id] = {};
+  }
+  if ((record.flags & kConnectionNoClientPort) != 0) ++without_client_port_;
   if (plan.destination != nullptr) bind(record, *plan.destination);
   if ((record.flags & kConnectionOnePacket) == 0) {
     touch(id, now);
-    table_.file(id, is_masquerading(record) && !is_template(record));
+    file(id);
   }
   ++created_;
   return id;
+}
+
+void Connections::release_ends(const ConnectionRecord& record) noexcept {
+  const bool steer = is_steerable(record);
+  virtual_ends_.release(record.virtual_end, steer);
+  real_ends_.release(record.real_end, steer && is_masquerading(record));
+}
+
+void Connections::file(ConnectionId id) noexcept {
+  const auto& record = table_.at(id);
+  if ((record.flags & kConnectionKeyed) != 0) {
+    table_.commit(id);
+  } else {
+    table_.file(id, is_masquerading(record) && !is_template(record));
+  }
+}
+
+void Connections::learn_client_port(ConnectionId id, net::Port port) noexcept {
+  auto& record = table_.at(id);
+  if ((record.flags & kConnectionNoClientPort) == 0) return;
+  table_.unfile(id);
+  record.flags &= ~std::uint32_t{kConnectionNoClientPort};
+  record.client_port = port;
+  --without_client_port_;
+  file(id);
+}
+
+void Connections::listen(ConnectionId id, Timestamp now) noexcept {
+  auto& record = table_.at(id);
+  record.state = static_cast<std::uint8_t>(TcpState::kListen);
+  record.timeout_s = timeouts_.tcp[record.state];
+  touch(id, now);
 }
 
 void Connections::set_control(ConnectionId connection, ConnectionId control) noexcept {
@@ -106,7 +150,11 @@ void Connections::set_control(ConnectionId connection, ConnectionId control) noe
 ConnectionId Connections::find(net::Protocol protocol, const net::Endpoint& client,
                                const net::Endpoint& virtual_end) const noexcept {
   const auto end = virtual_ends_.find(protocol, virtual_end.address, virtual_end.port);
-  return end == 0 ? 0 : table_.find(protocol, client.address, client.port, end, false);
+  if (end == 0) return 0;
+  const auto id = table_.find(protocol, client.address, client.port, end, false);
+  if (id != 0 || without_client_port_ == 0) return id;
+  const auto open = table_.find(protocol, client.address, net::Port{}, end, false);
+  return open != 0 && (table_.at(open).flags & kConnectionNoClientPort) != 0 ? open : 0;
 }
 
 ConnectionId Connections::find_reply(net::Protocol protocol, const net::Endpoint& real_end,
@@ -116,9 +164,17 @@ ConnectionId Connections::find_reply(net::Protocol protocol, const net::Endpoint
 }
 
 ConnectionId Connections::find_template(net::Protocol protocol, const net::IpAddress& client,
-                                        const net::Endpoint& virtual_end) const noexcept {
+                                        const net::Endpoint& virtual_end,
+                                        std::string_view key_data) const noexcept {
   const auto end = virtual_ends_.find(protocol, virtual_end.address, virtual_end.port);
-  return end == 0 ? 0 : table_.find(protocol, client, net::Port{}, end, true);
+  if (end == 0) return 0;
+  if (key_data.empty()) return table_.find(protocol, client, net::Port{}, end, true);
+  ConnectionRecord wanted;
+  wanted.client = client.bytes();
+  wanted.protocol = protocol;
+  wanted.family = client.family();
+  wanted.virtual_end = end;
+  return template_keys_.find(table_, wanted, key_data);
 }
 
 void Connections::bind(ConnectionRecord& record, Destination& destination) noexcept {
@@ -234,6 +290,7 @@ void Connections::expire_now(ConnectionId id, Timestamp now) noexcept {
 
 void Connections::invalidate_template(ConnectionId id) noexcept {
   table_.unfile(id);
+  template_keys_.unfile(id);
   table_.at(id).flags |= kConnectionDetached;
 }
 
@@ -253,12 +310,12 @@ void Connections::release_control(ConnectionId id, Timestamp now) noexcept {
 void Connections::destroy(ConnectionId id, Timestamp now) noexcept {
   release_control(id, now);
   auto& record = table_.at(id);
-  const bool steer = is_steerable(record);
   timers_.disarm(id);
   unbind(record);
   table_.unfile(id);
-  virtual_ends_.release(record.virtual_end, steer);
-  real_ends_.release(record.real_end, steer && is_masquerading(record));
+  if ((record.flags & kConnectionKeyed) != 0) template_keys_.remove(id);
+  if ((record.flags & kConnectionNoClientPort) != 0) --without_client_port_;
+  release_ends(record);
   table_.destroy(id);
   ++expired_;
 }

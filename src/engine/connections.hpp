@@ -9,8 +9,10 @@
 
 #include "engine/connection_table.hpp"
 #include "engine/destination_table.hpp"
+#include "engine/ftp_session.hpp"
 #include "engine/protocol_timeouts.hpp"
 #include "engine/steered_ends.hpp"
+#include "engine/template_keys.hpp"
 #include "engine/timer_wheel.hpp"
 #include "net/parse.hpp"
 
@@ -25,6 +27,7 @@ struct ConnectionPlan {
   Destination* destination = nullptr;  ///< null: bypass
   std::uint32_t flags = 0;             ///< ConnectionFlag bits
   std::uint32_t timeout_s = 3;         ///< until the first packet's state sets another
+  std::string_view key_data{};         ///< of a template made by a persistence engine
 };
 
 /// The life of connections: made, bound to a destination, moved through states, expired.
@@ -41,14 +44,21 @@ class Connections {
   [[nodiscard]] ConnectionId open(const ConnectionPlan& plan, Timestamp now) noexcept;
   /// Puts `connection` under the hold of `control` (its template).
   void set_control(ConnectionId connection, ConnectionId control) noexcept;
-  /// The connection of a packet from its client, or about one; 0 if there is none.
+  /// Gives a connection opened without it its client's port.
+  void learn_client_port(ConnectionId id, net::Port port) noexcept;
+  /// Makes a TCP connection wait for its first packet.
+  void listen(ConnectionId id, Timestamp now) noexcept;
+  /// The connection of a packet from its client, or about one; 0 if there is none. One whose
+  /// client port is not known yet is found second.
   [[nodiscard]] ConnectionId find(net::Protocol protocol, const net::Endpoint& client,
                                   const net::Endpoint& virtual_end) const noexcept;
   /// The masquerading connection of an answer from `real_end` to `client`; 0 if there is none.
   [[nodiscard]] ConnectionId find_reply(net::Protocol protocol, const net::Endpoint& real_end,
                                         const net::Endpoint& client) const noexcept;
+  /// With `key_data` only a template that has the same.
   [[nodiscard]] ConnectionId find_template(net::Protocol protocol, const net::IpAddress& client,
-                                           const net::Endpoint& virtual_end) const noexcept;
+                                           const net::Endpoint& virtual_end,
+                                           std::string_view key_data = {}) const noexcept;
 
   /// Moves the state machine by a packet (IP payload `transport`) and takes over the timeout
   /// of the new state. `is_reply`: from the real server.
@@ -85,6 +95,11 @@ class Connections {
   [[nodiscard]] net::Endpoint real_end(const ConnectionRecord& record) const noexcept {
     return real_ends_.end(record.real_end);
   }
+  [[nodiscard]] std::string_view key_data(ConnectionId id) const noexcept {
+    return (at(id).flags & kConnectionKeyed) != 0 ? template_keys_.data(id) : std::string_view{};
+  }
+  /// What is known of the FTP conversation on a connection with kConnectionFtp.
+  [[nodiscard]] FtpSession& ftp_session(ConnectionId id) noexcept { return ftp_sessions_[id]; }
   [[nodiscard]] std::string_view state_name(const ConnectionRecord& record) const noexcept;
   [[nodiscard]] SteeredEnds& virtual_ends() noexcept { return virtual_ends_; }
   [[nodiscard]] SteeredEnds& real_ends() noexcept { return real_ends_; }
@@ -98,6 +113,8 @@ class Connections {
   void unbind(ConnectionRecord& record) noexcept;
   void count_activity(ConnectionRecord& record, bool is_active) noexcept;
   void assure_template(const ConnectionRecord& record) noexcept;
+  void file(ConnectionId id) noexcept;
+  void release_ends(const ConnectionRecord& record) noexcept;
   void release_control(ConnectionId id, Timestamp now) noexcept;
   void destroy(ConnectionId id, Timestamp now) noexcept;
 
@@ -107,6 +124,9 @@ class Connections {
   SteeredEnds real_ends_;
   DestinationTable& destinations_;
   ProtocolTimeouts timeouts_;
+  TemplateKeys template_keys_;
+  ZeroedArray<FtpSession> ftp_sessions_;   // by connection; most are never touched
+  std::uint32_t without_client_port_ = 0;  // connections; 0 saves the second look-up
   std::uint64_t created_ = 0;
   std::uint64_t expired_ = 0;
 };

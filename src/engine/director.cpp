@@ -9,7 +9,9 @@
 #include "engine/forward/icmp_error.hpp"
 #include "engine/forward/icmp_related.hpp"
 #include "engine/forward/ttl.hpp"
+#include "engine/ftp.hpp"
 #include "engine/packet_context.hpp"
+#include "engine/persistence.hpp"
 #include "engine/related_icmp.hpp"
 #include "engine/schedule.hpp"
 #include "engine/transmit.hpp"
@@ -65,13 +67,28 @@ void track(DirectorState& state, const PacketContext& context, ConnectionId id, 
   state.connections.track(id, headers, transport, is_reply, state.defence.is_secure_tcp());
 }
 
+// Starts the idle time anew, or ends what was for this packet only.
+void settle(DirectorState& state, ConnectionId id) {
+  auto& connections = state.connections;
+  const auto& record = connections.at(id);
+  if ((record.flags & kConnectionOnePacket) == 0) {
+    connections.touch(id, state.now);
+    return;
+  }
+  if (record.control != 0) ++connections.at(record.control).packets_in;
+  connections.end_one_packet(id, state.now);
+}
+
 // The answer of a masqueraded real server.
 Verdict answer(DirectorState& state, PacketContext& context, ConnectionId id) {
   const auto& record = state.connections.at(id);
+  if ((record.flags & kConnectionFtp) != 0) {
+    if (auto verdict = ftp_answer(state, context, id)) return *verdict;
+  }
   count_out(state, record, context);
   track(state, context, id, true);
   const auto verdict = send_answer(state, context, id);
-  state.connections.touch(id, state.now);
+  settle(state, id);
   return verdict;
 }
 
@@ -139,21 +156,29 @@ bool is_orphan(DirectorState& state, ConnectionId id) {
   return destination != nullptr && !destination->is_available;
 }
 
+// What few connections need before a packet is sent on. A verdict if it must not be.
+std::optional<Verdict> help(DirectorState& state, PacketContext& context, ConnectionId id) {
+  const auto flags = state.connections.at(id).flags;
+  if ((flags & kConnectionNoClientPort) != 0) {
+    state.connections.learn_client_port(id, context.headers.source_port);
+  }
+  if ((flags & kConnectionFtp) != 0) return ftp_request(state, context, id);
+  return std::nullopt;
+}
+
 // What all packets of a connection from the client have in common.
 Verdict forward(DirectorState& state, PacketContext& context, ConnectionId id) {
-  auto& connections = state.connections;
-  auto& record = connections.at(id);
+  auto& record = state.connections.at(id);
   count_in(state, record, context);
   track(state, context, id, false);
-  const auto verdict = transmit(state, context, id);
-  ++record.packets_in;
-  if ((record.flags & kConnectionOnePacket) != 0) {
-    if (record.control != 0) ++connections.at(record.control).packets_in;
-    connections.end_one_packet(id, state.now);
-  } else {
-    connections.touch(id, state.now);
+  std::optional<Verdict> verdict;
+  if ((record.flags & (kConnectionFtp | kConnectionNoClientPort)) != 0) {
+    verdict = help(state, context, id);
   }
-  return verdict;
+  if (!verdict) verdict = transmit(state, context, id);
+  ++record.packets_in;
+  settle(state, id);
+  return *verdict;
 }
 
 Verdict decide(DirectorState& state, PacketContext& context) {
@@ -172,7 +197,11 @@ Verdict decide(DirectorState& state, PacketContext& context) {
   if (ConnectionId id; is_local_answer(state, context, reply, id)) {
     return note_local_answer(state, context, id);
   }
-  if (!is_request(state, context)) return refuse_answer(state, context);
+  const bool comes_to_us = is_request(state, context);
+  if (!comes_to_us || context.is_from_host()) {
+    if (const auto id = open_from_server(state, context, reply)) return answer(state, context, id);
+  }
+  if (!comes_to_us) return refuse_answer(state, context);
   record_options(context);
 
   const auto flow = request_flow(context.headers);

@@ -7,6 +7,7 @@
 
 #include "engine/director.hpp"
 #include "engine/director_state.hpp"
+#include "engine/sip.hpp"
 
 namespace lb::engine {
 namespace {
@@ -30,7 +31,9 @@ Result<std::unique_ptr<Scheduler>> scheduler_for(const DirectorOptions& options,
 }
 
 Result<void> check_service(const model::ServiceSpec& spec) {
-  if (!spec.persistence_engine.empty()) return failure(ENOENT);
+  if (!spec.persistence_engine.empty() && spec.persistence_engine.view() != kSipEngine) {
+    return failure(ENOENT);
+  }
   if (spec.key.family == net::Family::kIpv6 && (spec.netmask < 1 || spec.netmask > 128)) {
     return failure(EINVAL);
   }
@@ -145,6 +148,7 @@ Result<void> Director::edit_service(const model::ServiceSpec& spec) {
   }
   service->spec = spec;
   service->spec.flags = flags | model::kServiceHashed;
+  state.services.engine_changed(*service);
   return {};
 }
 

@@ -4,6 +4,7 @@
 
 #include "engine/director.hpp"
 #include "engine/director_state.hpp"
+#include "engine/sip.hpp"
 
 namespace lb::engine {
 namespace {
@@ -23,9 +24,9 @@ model::DestinationInfo describe(const Destination& destination) {
           .statistics = destination.statistics.shown()};
 }
 
-model::ConnectionInfo describe(const Connections& connections, const ConnectionRecord& record,
-                               Timestamp now) {
+model::ConnectionInfo describe(const Connections& connections, ConnectionId id, Timestamp now) {
   using std::chrono::milliseconds;
+  const auto& record = connections.at(id);
   const auto now_ms = std::chrono::duration_cast<milliseconds>(now.since_start).count();
   const auto left_ms = std::max<std::int64_t>(record.expires_ms - now_ms, 0);
   model::ConnectionInfo info{
@@ -35,7 +36,9 @@ model::ConnectionInfo describe(const Connections& connections, const ConnectionR
       .destination = connections.real_end(record),
       .state = connections.state_name(record),
       .expires_in = static_cast<std::uint32_t>(left_ms / 1000),
+      .persistence_data = std::string(connections.key_data(id)),
   };
+  if (!info.persistence_data.empty()) info.persistence_engine = kSipEngine;
   if ((record.flags & kConnectionDetached) != 0) {
     info.client.port = net::Port{};
     info.virtual_end.port = net::Port::from_host(kDetachedPort);
@@ -92,7 +95,7 @@ std::optional<std::uint32_t> Director::list_connections(
   const auto end = first + std::min(slots, table.end() - std::min(first, table.end()));
   for (auto id = first; id < end; ++id) {
     if (!table.contains(id)) continue;
-    out.push_back(describe(state_->connections, table.at(id), state_->now));
+    out.push_back(describe(state_->connections, id, state_->now));
   }
   if (end >= table.end()) return std::nullopt;
   return end;

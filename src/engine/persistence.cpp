@@ -2,6 +2,11 @@
 #include "engine/persistence.hpp"
 
 #include <bit>
+#include <optional>
+#include <string_view>
+
+#include "engine/sip.hpp"
+#include "net/bytes.hpp"
 
 namespace lb::engine {
 namespace {
@@ -11,6 +16,7 @@ struct TemplateKey {
   net::Protocol protocol;
   net::IpAddress client;  ///< masked
   net::Endpoint virtual_end;
+  std::string_view data;  ///< what the persistence engine found; empty: none asked for
 };
 
 unsigned mask_bits(const model::ServiceSpec& spec) {
@@ -36,10 +42,11 @@ net::IpAddress mark_as_address(const model::ServiceKey& key) {
   return net::IpAddress::v6(bytes);
 }
 
-TemplateKey template_key(const Service& service, const Flow& flow) {
+TemplateKey template_key(const Service& service, const Flow& flow, std::string_view data) {
   TemplateKey key{.protocol = flow.protocol,
                   .client = masked_client(service.spec, flow.client.address),
-                  .virtual_end = {flow.virtual_end.address, net::Port{}}};
+                  .virtual_end = {flow.virtual_end.address, net::Port{}},
+                  .data = data};
   if (flow.virtual_end.port == service.key().port) {
     // Control and data connections of FTP share a template, so it names no port.
     if (service.key().port.to_host() != kFtpPort) key.virtual_end.port = flow.virtual_end.port;
@@ -54,6 +61,45 @@ bool is_good(DirectorState& state, ConnectionId id) {
   const auto* destination = state.connections.destination(state.connections.at(id));
   if (destination == nullptr || !destination->is_available) return false;
   return state.settings.expire_quiescent_template == 0 || destination->weight() != 0;
+}
+
+// What the service's engine finds in the packet: empty for a service without one, nothing if the
+// packet has not got it. There is one engine, "sip".
+std::optional<std::string_view> key_data_of(const Service& service, const PacketContext& context) {
+  constexpr std::size_t kUdpHeader = 8;
+  if (service.spec.persistence_engine.empty()) return std::string_view{};
+  const auto transport = context.transport();
+  if (context.headers.protocol != net::Protocol::kUdp || transport.size() <= kUdpHeader) {
+    return std::nullopt;
+  }
+  return find_call_id(net::as_text(transport.subspan(kUdpHeader)));
+}
+
+// The template, unless its destination is of no use any more or is not the `required` one: then
+// it is made unfindable.
+ConnectionId find_good_template(DirectorState& state, const TemplateKey& key,
+                                const Destination* required) {
+  auto& connections = state.connections;
+  const auto id = connections.find_template(key.protocol, key.client, key.virtual_end, key.data);
+  if (id == 0) return 0;
+  const bool is_required =
+      required == nullptr || connections.destination(connections.at(id)) == required;
+  if (is_required && is_good(state, id)) return id;
+  connections.invalidate_template(id);
+  return 0;
+}
+
+ConnectionId open_template(DirectorState& state, const Service& service, const TemplateKey& key,
+                           Destination& destination, net::Port port) {
+  return state.connections.open({.protocol = key.protocol,
+                                 .client = {key.client, net::Port{}},
+                                 .virtual_end = key.virtual_end,
+                                 .real_end = {destination.spec.address, port},
+                                 .destination = &destination,
+                                 .flags = kConnectionTemplate,
+                                 .timeout_s = service.spec.timeout,
+                                 .key_data = key.data},
+                                state.now);
 }
 
 }  // namespace
@@ -76,14 +122,12 @@ void count_connection(DirectorState& state, Service& service, Destination& desti
 }
 
 ScheduleResult schedule_persistent(DirectorState& state, Service& service,
-                                   const Flow& flow) noexcept {
+                                   const PacketContext& context, const Flow& flow) noexcept {
   auto& connections = state.connections;
-  const auto key = template_key(service, flow);
-  auto held_by = connections.find_template(key.protocol, key.client, key.virtual_end);
-  if (held_by != 0 && !is_good(state, held_by)) {
-    connections.invalidate_template(held_by);
-    held_by = 0;
-  }
+  const auto key_data = key_data_of(service, context);
+  if (!key_data) return {.failure = ScheduleFailure::kNoKeyData};
+  const auto key = template_key(service, flow, *key_data);
+  auto held_by = find_good_template(state, key, nullptr);
 
   Destination* destination = nullptr;
   if (held_by != 0) {
@@ -93,15 +137,8 @@ ScheduleResult schedule_persistent(DirectorState& state, Service& service,
     if (destination == nullptr) return {.failure = ScheduleFailure::kNoDestination};
     const bool names_port =
         flow.virtual_end.port == service.key().port && service.key().port.to_host() != kFtpPort;
-    held_by = connections.open(
-        {.protocol = key.protocol,
-         .client = {key.client, net::Port{}},
-         .virtual_end = key.virtual_end,
-         .real_end = {destination->spec.address, names_port ? destination->spec.port : net::Port{}},
-         .destination = destination,
-         .flags = kConnectionTemplate,
-         .timeout_s = service.spec.timeout},
-        state.now);
+    held_by = open_template(state, service, key, *destination,
+                            names_port ? destination->spec.port : net::Port{});
     if (held_by == 0) return {.failure = ScheduleFailure::kTableFull};
   }
 
@@ -121,6 +158,42 @@ ScheduleResult schedule_persistent(DirectorState& state, Service& service,
   connections.touch(held_by, state.now);
   count_connection(state, service, *destination);
   return {.connection = id};
+}
+
+ConnectionId open_from_server(DirectorState& state, const PacketContext& context,
+                              const Flow& flow) noexcept {
+  if (context.headers.protocol != net::Protocol::kUdp) return 0;
+  const auto [service, destination] = state.services.find_origin(flow.virtual_end);
+  if (destination == nullptr) return 0;
+  const net::Endpoint virtual_end{service->key().address, service->key().port};
+
+  auto& connections = state.connections;
+  ConnectionId held_by = 0;
+  if (service->is_persistent()) {
+    const auto key_data = key_data_of(*service, context);
+    if (!key_data) return 0;
+    const auto key = template_key(*service, {flow.protocol, flow.client, virtual_end}, *key_data);
+    held_by = find_good_template(state, key, destination);
+    if (held_by == 0) {
+      held_by = open_template(state, *service, key, *destination, destination->spec.port);
+    }
+    if (held_by == 0) return 0;
+  }
+  const auto id =
+      connections.open({.protocol = flow.protocol,
+                        .client = flow.client,
+                        .virtual_end = virtual_end,
+                        .real_end = flow.virtual_end,
+                        .destination = destination,
+                        .flags = service->is_one_packet(flow.protocol) ? kConnectionOnePacket : 0U},
+                       state.now);
+  if (id == 0) return 0;
+  if (held_by != 0) {
+    connections.set_control(id, held_by);
+    connections.touch(held_by, state.now);
+  }
+  count_connection(state, *service, *destination);
+  return id;
 }
 
 }  // namespace lb::engine

@@ -12,6 +12,7 @@ enum class ScheduleFailure : std::uint8_t {
   kNotForUs,       ///< not a packet that a service wants: the host's
   kNoDestination,  ///< refused with an ICMP error
   kTableFull,      ///< dropped
+  kNoKeyData,      ///< dropped: the persistence engine finds nothing to go by
 };
 
 struct ScheduleResult {
@@ -21,9 +22,18 @@ struct ScheduleResult {
 
 /// Opens a connection of a persistent service: by the client's template if it has one whose
 /// destination is still good, else by a new template for a destination that the scheduler
-/// chooses. The connection is held by the template.
+/// chooses. The connection is held by the template. With a persistence engine the packet must
+/// have key data (`context`, of a packet or of an ICMP error, which has none), and the client's
+/// template with the same data counts.
 [[nodiscard]] ScheduleResult schedule_persistent(DirectorState& state, Service& service,
+                                                 const PacketContext& context,
                                                  const Flow& flow) noexcept;
+
+/// Opens a connection for a packet that a masqueraded destination of a service with a persistence
+/// engine sends to a client by itself, so that it seems to come from the service and its answers
+/// come back to that destination; 0 if the packet is not one. `flow` is the one that it answers.
+[[nodiscard]] ConnectionId open_from_server(DirectorState& state, const PacketContext& context,
+                                            const Flow& flow) noexcept;
 
 /// Asks the service's scheduler; null if it has none or finds no usable destination.
 [[nodiscard]] Destination* choose_destination(DirectorState& state, Service& service,

@@ -42,7 +42,7 @@ ScheduleResult open_connection(DirectorState& state, Service& service, const Pac
       state.connections.find(flow.protocol, flow.virtual_end, flow.client) != 0) {
     return {.failure = ScheduleFailure::kNotForUs};
   }
-  if (service.is_persistent()) return schedule_persistent(state, service, flow);
+  if (service.is_persistent()) return schedule_persistent(state, service, context, flow);
   if (service.key().fwmark == 0 && flow.virtual_end.port != service.key().port) {
     return {.failure = ScheduleFailure::kNoDestination};
   }
@@ -151,6 +151,8 @@ Scheduled schedule(DirectorState& state, PacketContext& context, const Flow& flo
       return {.verdict = Verdict::host()};
     case ScheduleFailure::kNoDestination:
       return leave(state, *service, context, flow, is_icmp);
+    case ScheduleFailure::kNoKeyData:
+      return {.verdict = Verdict::drop(DropReason::kNoKeyData)};
     case ScheduleFailure::kTableFull:
       break;
   }

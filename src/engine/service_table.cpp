@@ -80,6 +80,7 @@ Service& ServiceTable::insert(std::unique_ptr<Service> service) {
   by_key_.emplace(result.key(), &result);
   count(result.key(), 1);
   services_.push_back(std::move(service));
+  engine_changed(result);
   return result;
 }
 
@@ -91,7 +92,27 @@ std::unique_ptr<Service> ServiceTable::extract(const model::ServiceKey& key) {
   services_.erase(found);
   by_key_.erase(key);
   count(key, -1);
+  std::erase(with_engine_, service.get());
   return service;
+}
+
+void ServiceTable::engine_changed(Service& service) {
+  std::erase(with_engine_, &service);
+  if (!service.spec.persistence_engine.empty()) with_engine_.push_back(&service);
+}
+
+ServiceTable::Origin ServiceTable::find_origin(const net::Endpoint& real_end) const noexcept {
+  if (real_end.port == net::Port{}) return {};
+  for (auto* service : with_engine_) {
+    const auto& key = service->key();
+    if (key.fwmark != 0 || key.protocol != net::Protocol::kUdp || key.port == net::Port{}) continue;
+    auto* destination = service->find(real_end);
+    if (destination != nullptr &&
+        destination->spec.method == model::ForwardingMethod::kMasquerade) {
+      return {service, destination};
+    }
+  }
+  return {};
 }
 
 std::vector<Service*> ServiceTable::in_order() const {

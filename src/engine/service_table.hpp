@@ -10,6 +10,7 @@
 
 #include "engine/destination.hpp"
 #include "engine/endpoint_table.hpp"
+#include "engine/ftp_session.hpp"
 #include "engine/rate_estimator.hpp"
 #include "engine/scheduler/scheduler.hpp"
 #include "model/service.hpp"
@@ -38,9 +39,6 @@ struct Service {
   [[nodiscard]] Destination* find(const net::Endpoint& end) const noexcept;
 };
 
-inline constexpr std::uint16_t kFtpPort = 21;
-inline constexpr std::uint16_t kFtpDataPort = 20;
-
 /// All virtual services, found exactly (control) or as a packet finds them.
 class ServiceTable {
  public:
@@ -53,6 +51,15 @@ class ServiceTable {
                                          net::Port port) const noexcept;
   /// Adds a service whose key is not there yet.
   Service& insert(std::unique_ptr<Service> service);
+  /// To be called when a service in the table has got another persistence engine.
+  void engine_changed(Service& service);
+  /// The destination of a service with a persistence engine that may open connections from
+  /// `real_end` (UDP, masquerading, both with a port); nulls if there is none.
+  struct Origin {
+    Service* service = nullptr;
+    Destination* destination = nullptr;
+  };
+  [[nodiscard]] Origin find_origin(const net::Endpoint& real_end) const noexcept;
   /// Takes a service out.
   [[nodiscard]] std::unique_ptr<Service> extract(const model::ServiceKey& key);
   /// By address first, then by mark; newest first.
@@ -68,6 +75,7 @@ class ServiceTable {
 
   tsl::robin_map<model::ServiceKey, Service*, KeyHash> by_key_;
   std::vector<std::unique_ptr<Service>> services_;  // oldest first
+  std::vector<Service*> with_engine_;
   // How many there are of the kinds that need an extra look-up; 0 saves it.
   std::int32_t mark_services_ = 0;
   std::int32_t ftp_services_ = 0;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "model/name.hpp"
 #include "net/address.hpp"
@@ -14,8 +15,10 @@ struct ConnectionInfo {
   net::Endpoint client;
   net::Endpoint virtual_end;  ///< of a mark template the address is the mark, in network order
   net::Endpoint destination;
-  Name state;                    ///< "ESTABLISHED", "UDP", "NONE", "ASSURED", ...
-  std::uint32_t expires_in = 0;  ///< seconds, rounded down
+  Name state;                      ///< "ESTABLISHED", "UDP", "NONE", "ASSURED", ...
+  std::uint32_t expires_in = 0;    ///< seconds, rounded down
+  Name persistence_engine{};       ///< of a template that one made; else empty, as is the next
+  std::string persistence_data{};  ///< what that engine knows it by: a Call-ID
 };
 
 }  // namespace lb::model

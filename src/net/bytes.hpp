@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstring>
 #include <span>
+#include <string_view>
 #include <type_traits>
 
 namespace lb::net {
@@ -28,6 +29,11 @@ template <class T>
 requires std::is_trivially_copyable_v<T>
 void store(std::span<std::byte> bytes, std::size_t offset, const T& value) noexcept {
   std::memcpy(bytes.data() + offset, &value, sizeof(T));
+}
+
+/// The bytes as characters; they need not be text.
+[[nodiscard]] inline std::string_view as_text(std::span<const std::byte> bytes) noexcept {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
 }  // namespace lb::net

@@ -145,8 +145,11 @@ template <>
 struct Arbitrary<lb::model::ConnectionInfo> {
   static Gen<lb::model::ConnectionInfo> arbitrary() {
     using C = lb::model::ConnectionInfo;
-    return gen::build<C>(gen::set(&C::protocol), gen::set(&C::client), gen::set(&C::virtual_end),
-                         gen::set(&C::destination), gen::set(&C::state), gen::set(&C::expires_in));
+    return gen::build<C>(
+        gen::set(&C::protocol), gen::set(&C::client), gen::set(&C::virtual_end),
+        gen::set(&C::destination), gen::set(&C::state), gen::set(&C::expires_in),
+        gen::set(&C::persistence_engine, gen::just(lb::model::Name("sip"))),
+        gen::set(&C::persistence_data, gen::container<std::string>(gen::inRange('!', '~'))));
   }
 };
 

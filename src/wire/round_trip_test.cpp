@@ -115,6 +115,8 @@ RC_GTEST_PROP(RoundTrip, Connection, (const model::ConnectionInfo& connection)) 
   RC_ASSERT(read.destination == connection.destination);
   RC_ASSERT(read.state == connection.state);
   RC_ASSERT(read.expires_in == connection.expires_in);
+  RC_ASSERT(read.persistence_engine == connection.persistence_engine);
+  RC_ASSERT(read.persistence_data == connection.persistence_data);
 }
 
 RC_GTEST_PROP(RoundTrip, Status,

@@ -37,8 +37,10 @@ enum SluiceAttribute : unsigned {
   kName,                // text
   kValue,               // text
   kCount,               // u64
+  kPersistenceEngine,   // text
+  kPersistenceData,     // text: what a template's engine knows it by
 };
-static_assert(kCount == kSluiceHighestAttribute);
+static_assert(kPersistenceData == kSluiceHighestAttribute);
 
 constexpr AttributeRule kText{AttributeRule::Kind::kText, 4095};
 constexpr AttributeRule kU64{AttributeRule::Kind::kAtLeast, 8};
@@ -51,7 +53,8 @@ constexpr auto kRules = [] {
   for (const auto type : {kClientAddress, kVirtualAddress, kDestinationAddress}) {
     rules[type] = kAddressBytes;
   }
-  for (const auto type : {kState, kVersion, kInterface, kXdpMode, kNote, kName, kValue}) {
+  for (const auto type : {kState, kVersion, kInterface, kXdpMode, kNote, kName, kValue,
+                          kPersistenceEngine, kPersistenceData}) {
     rules[type] = kText;
   }
   rules[kExpires] = kU32;
@@ -146,7 +149,9 @@ std::optional<model::ConnectionInfo> connection_of(const AttributeTable& table) 
                                .virtual_end = *virtual_end,
                                .destination = *destination,
                                .state = table.text(kState),
-                               .expires_in = table.u32(kExpires)};
+                               .expires_in = table.u32(kExpires),
+                               .persistence_engine = table.text(kPersistenceEngine),
+                               .persistence_data = std::string(table.text(kPersistenceData))};
 }
 
 DirectorStatus director_of(const AttributeTable& table) {
@@ -262,6 +267,10 @@ void encode_connection(Message& out, const MessageView& request, std::uint32_t p
     put_endpoint(writer, kDestinationAddress, kDestinationPort, connection.destination);
     writer.put_string(kState, connection.state.view());
     writer.put_u32(kExpires, connection.expires_in);
+    if (!connection.persistence_engine.empty()) {
+      writer.put_string(kPersistenceEngine, connection.persistence_engine.view());
+      writer.put_string(kPersistenceData, connection.persistence_data);
+    }
   });
 }
 

@@ -29,7 +29,7 @@ enum class SluiceCommand : std::uint8_t {
   kSetSetting = 8,
 };
 
-inline constexpr std::uint32_t kSluiceHighestAttribute = 23;
+inline constexpr std::uint32_t kSluiceHighestAttribute = 25;
 
 /// A counter with the label that metrics and listings show.
 struct NamedCounter {
