@@ -8,23 +8,17 @@
 #include <utility>
 
 #include "control/commands.hpp"
-#include "engine/scheduler/scheduler.hpp"
 #include "wire/ipvs_attributes.hpp"
 #include "wire/ipvs_server.hpp"
 
 /// The IPVS family. The order of the checks is that of the kernel (ip_vs_genl_set_cmd), since
 /// where two things are wrong it decides which error a client sees. What needs the state of the
-/// director (names of schedulers, whether a destination exists, whether an address is local or
-/// unicast) the director checks itself, after these.
+/// director (names of schedulers and what comes after them, whether a destination exists, whether
+/// an address is local or unicast) the director checks itself, after these.
 namespace lb::control {
 namespace {
 
 using wire::Detail;
-
-/// Timeouts are kept in ticks in an int; HZ is 100 in the kernels that were recorded.
-constexpr std::uint32_t kMaxTimeout = INT_MAX / 100;
-
-constexpr std::uint32_t kMaxPrefix = 128;
 
 Result<Response> done(const Result<void>& result) {
   if (!result) return tl::unexpected(result.error());
@@ -51,13 +45,6 @@ bool is_set_command(unsigned command) {
 bool is_destination_command(unsigned command) {
   return command == IPVS_CMD_NEW_DEST || command == IPVS_CMD_SET_DEST ||
          command == IPVS_CMD_DEL_DEST;
-}
-
-Result<void> set_timeouts(engine::Director& director, const model::Timeouts& timeouts) {
-  if (timeouts.tcp > kMaxTimeout || timeouts.tcp_fin > kMaxTimeout || timeouts.udp > kMaxTimeout) {
-    return failure(EINVAL);
-  }
-  return director.set_timeouts(timeouts);
 }
 
 /// The range checks of ip_vs_add_dest and ip_vs_edit_dest.
@@ -105,26 +92,12 @@ Result<void> change_destination(engine::Director& director, const model::Service
                                       : director.edit_destination(key, *spec);
 }
 
-/// IPVS_CMD_NEW_SERVICE and IPVS_CMD_SET_SERVICE.
-Result<void> change_service(engine::Director& director, const model::ServiceSpec& spec,
-                            unsigned command) {
-  const bool is_prefix_wrong =
-      spec.key.family == net::Family::kIpv6 && (spec.netmask < 1 || spec.netmask > kMaxPrefix);
-  if (is_prefix_wrong) {
-    // The kernel looks for the scheduler first.
-    const auto name = spec.scheduler.view();
-    const bool is_known = name == "none" || engine::make_scheduler(name, 0) != nullptr;
-    return failure(is_known ? EINVAL : ENOENT);
-  }
-  return command == IPVS_CMD_NEW_SERVICE ? director.add_service(spec) : director.edit_service(spec);
-}
-
 Result<void> set(engine::Director& director, const wire::IpvsRequest& asked, unsigned command) {
   if (command == IPVS_CMD_FLUSH) {
     director.flush();
     return {};
   }
-  if (command == IPVS_CMD_SET_CONFIG) return set_timeouts(director, asked.timeouts);
+  if (command == IPVS_CMD_SET_CONFIG) return director.set_timeouts(asked.timeouts);
   if (command == IPVS_CMD_ZERO && !asked.service) {
     director.zero_all();
     return {};
@@ -141,7 +114,7 @@ Result<void> set(engine::Director& director, const wire::IpvsRequest& asked, uns
   if (is_new && exists) return failure(EEXIST);
   if (command == IPVS_CMD_DEL_SERVICE) return director.delete_service(service->key);
   if (command == IPVS_CMD_ZERO) return director.zero(service->key);
-  return change_service(director, *service, command);
+  return is_new ? director.add_service(*service) : director.edit_service(*service);
 }
 
 Result<Response> get_service(const Request& request, const wire::IpvsRequest& asked) {
