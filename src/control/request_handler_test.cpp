@@ -10,6 +10,7 @@
 
 #include <cerrno>
 #include <climits>
+#include <set>
 
 #include "control/direct_transport.hpp"
 #include "control/dump.hpp"
@@ -20,6 +21,7 @@
 #include "wire/ipvs_attributes.hpp"
 #include "wire/ipvs_client.hpp"
 #include "wire/ipvs_server.hpp"
+#include "wire/recorded_messages.hpp"
 #include "wire/sluice_messages.hpp"
 
 namespace lb::control {
@@ -453,6 +455,70 @@ TEST_F(RequestHandlerTest, Status) {
 TEST_F(RequestHandlerTest, ConnectionsOfAnEmptyTable) {
   const auto request = wire::list_connections_request({.family = wire::kSluiceFamily});
   EXPECT_THAT(*wire::read_connections(ask(request)), SizeIs(0));
+}
+
+/// An Ethernet frame with a TCP SYN from 198.51.100.7:`port` to 192.0.2.10:80.
+std::vector<std::byte> syn_from(std::uint16_t port) {
+  auto bytes = wire::from_hex(
+      "020000000101"
+      "0200000001fe"
+      "0800"  // to the director's port
+      "45000028"
+      "00014000"
+      "40060000"
+      "c6336407"
+      "c000020a"
+      "00000050"
+      "000003e8"
+      "00000000"
+      "5002faf0"
+      "00000000");
+  const auto store = [&](std::size_t offset, std::uint16_t value) {
+    net::store(bytes, offset, net::Be16::from_host(value).to_network());
+  };
+  constexpr std::size_t kIp = 14;
+  constexpr std::size_t kTcp = kIp + 20;
+  store(kTcp, port);
+  const auto sum = [&](std::size_t begin, std::size_t end, std::uint32_t start) {
+    for (auto at = begin; at < end; at += 2) {
+      start += net::Be16::from_network(net::load<std::uint16_t>(bytes, at)).to_host();
+    }
+    while (start > 0xffff) start = (start & 0xffff) + (start >> 16);
+    return static_cast<std::uint16_t>(~start);
+  };
+  store(kIp + 10, sum(kIp, kTcp, 0));
+  constexpr std::uint32_t kPseudoHeader = 6 + 20;  // protocol and length
+  store(kTcp + 16, sum(kIp + 12, bytes.size(), kPseudoHeader));
+  return bytes;
+}
+
+TEST_F(RequestHandlerTest, ConnectionsAreListedOnce) {
+  ASSERT_EQ(error(wire::add_service_request({}, service_)), 0);
+  ASSERT_EQ(error(wire::add_destination_request({}, service_, destination())), 0);
+  own_.network.set_neighbour(engine::InterfaceId{1}, destination().address,
+                             {.bytes = {2, 0, 0, 0, 2, 2}});
+  constexpr std::uint16_t kFirst = 40000;
+  constexpr std::uint16_t kConnections = 500;
+  engine::Outputs outputs;
+  for (std::uint16_t i = 0; i < kConnections; ++i) {
+    auto frame = syn_from(static_cast<std::uint16_t>(kFirst + i));
+    net::Packet packet(frame, 0, frame.size());
+    const auto verdict = own_.director.process(packet, engine::InterfaceId{1}, {}, outputs);
+    ASSERT_EQ(verdict.kind, engine::Verdict::Kind::kSend) << static_cast<int>(verdict.kind);
+  }
+  const auto connections =
+      wire::read_connections(ask(wire::list_connections_request({.family = wire::kSluiceFamily})));
+  ASSERT_TRUE(connections.has_value());
+  ASSERT_THAT(*connections, SizeIs(kConnections));
+  std::set<std::uint16_t> ports;
+  for (const auto& connection : *connections) {
+    EXPECT_EQ(connection.client.address.to_text(), "198.51.100.7");
+    EXPECT_EQ(connection.virtual_end.address, service_.key.address);
+    EXPECT_EQ(connection.destination.address, destination().address);
+    EXPECT_EQ(connection.state.view(), "SYN_RECV");
+    ports.insert(connection.client.port.to_host());
+  }
+  EXPECT_THAT(ports, SizeIs(kConnections));
 }
 
 }  // namespace
