@@ -61,6 +61,15 @@ void no_scheduling(Lab& lab) {
   lab.process(tcp(client(), vip(), kSyn));
 }
 
+void no_key_data(Lab& lab) {
+  auto service = service_at(vip(), net::Protocol::kUdp);
+  service.flags = model::kServicePersistent;
+  service.persistence_engine = "sip";
+  ASSERT_TRUE(lab.director.add_service(service));
+  ASSERT_TRUE(lab.director.add_destination(service.key, to(server(1))));
+  lab.process(udp(client(), vip()));
+}
+
 void not_first_packet(Lab& lab) {
   serve(lab, to(server(1)));
   Settings settings;
@@ -166,6 +175,7 @@ constexpr std::array kWays{
     Way{DropReason::kNoDestination, no_destination},
     Way{DropReason::kDestinationRemoved, destination_removed},
     Way{DropReason::kNoScheduling, no_scheduling},
+    Way{DropReason::kNoKeyData, no_key_data},
     Way{DropReason::kNotFirstPacket, not_first_packet},
     Way{DropReason::kTtlExceeded, ttl_exceeded},
     Way{DropReason::kTooBig, too_big},
