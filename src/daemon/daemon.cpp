@@ -32,11 +32,10 @@ namespace {
 constexpr timeval kBusyTick{.tv_sec = 0, .tv_usec = 16'000};
 constexpr timeval kIdleTick{.tv_sec = 1, .tv_usec = 0};
 constexpr timeval kNow{.tv_sec = 0, .tv_usec = 0};
+// Packets, timers and clients take turns, a bounded piece each (no priorities: under a flood of
+// packets libevent would run nothing else, and nobody could be told to stop it).
 constexpr std::size_t kPacketBudget = 1024;
 constexpr std::size_t kTimerBudget = 4096;
-
-// Lower runs first: packets, then timers, then clients.
-enum Priority : int { kPackets = 0, kTimers = 1, kControl = 2, kPriorities = 3 };
 
 tl::unexpected<std::string> error(std::string message) {
   return tl::unexpected(std::move(message));
@@ -154,8 +153,7 @@ tl::expected<void, std::string> Daemon::State::attach(const datapath::DatapathOp
   };
   packets.reset(event_new(base.get(), datapath->fd(), EV_READ | EV_PERSIST, on_packets, this));
   tick.reset(event_new(base.get(), -1, 0, on_tick, this));
-  if (!packets || !tick || event_priority_set(packets.get(), kPackets) != 0 ||
-      event_priority_set(tick.get(), kTimers) != 0 || event_add(packets.get(), nullptr) != 0 ||
+  if (!packets || !tick || event_add(packets.get(), nullptr) != 0 ||
       event_add(tick.get(), &kIdleTick) != 0) {
     return error("cannot wait for packets: the event loop refuses");
   }
@@ -225,9 +223,7 @@ tl::expected<std::unique_ptr<Daemon>, std::string> Daemon::create(
   auto key = random_key();
   if (!key) return error(std::move(key.error()));
   EventBasePtr base(event_base_new());
-  if (!base || event_base_priority_init(base.get(), kPriorities) != 0) {
-    return error("cannot make an event loop");
-  }
+  if (!base) return error("cannot make an event loop");
   // A peer that leaves while it is written to is no reason to die.
   std::signal(SIGPIPE, SIG_IGN);
 

@@ -204,6 +204,39 @@ def make_connections(client, count):
     client.run("python3", "-c", FLOOD, VIP[4], count, timeout=60)
 
 
+SENDER = """
+import socket, sys
+udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+udp.connect((sys.argv[1], 80))
+while True:
+    try:
+        udp.send(b"x" * 18)
+    except OSError:
+        pass
+"""
+
+
+def test_control_is_answered_under_a_flood(lab):
+    """Packets as fast as a client can send them: the administrator is still heard."""
+    cluster = Cluster(lab, servers=1)
+    sluiced = cluster.start()
+    virtual = cluster.add_service(4, protocol="-u")
+    for _ in range(2):
+        cluster.client.start("python3", "-c", SENDER, VIP[4])
+
+    def packets():
+        return int(re.search(r"^UDP +\S+ +\d+ +(\d+)",
+                             sluiced.ipvsadm("-Ln --stats --exact", timeout=5), re.M).group(1))
+
+    wait_until(lambda: packets() > 1000, "the flood comes")
+    start = time.monotonic()
+    for _ in range(5):
+        sluiced.ipvsadm(f"-e -u {virtual} -r 10.0.0.11:80 -m -w 7", timeout=5)
+        sluiced.ipvsadm("-Ln", timeout=5)
+    assert time.monotonic() - start < 5
+    assert sluiced.stop(timeout=5) == 0
+
+
 def test_bytes_that_are_no_request(director):
     """The control socket takes anything and goes on."""
     sluiced = Sluiced(director)

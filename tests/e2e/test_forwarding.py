@@ -19,16 +19,18 @@ METHODS = {
 UDP_CLIENT = """
 import socket, sys
 address, port, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+family = socket.AF_INET6 if ":" in address else socket.AF_INET
+sockets = []  # all stay open: a port that comes again would be the same connection
 for number in range(count):
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as udp:
-        udp.settimeout(5)
-        udp.connect((address, port))
-        for size in (1, 32, 1200):
-            sent = bytes([65 + number % 26]) * size
-            udp.send(sent)
-            name, _, back = udp.recv(65536).partition(b" ")
-            assert back == sent, (name, back)
+    udp = socket.socket(family, socket.SOCK_DGRAM)
+    sockets.append(udp)
+    udp.settimeout(5)
+    udp.connect((address, port))
+    for size in (1, 32, 1200):
+        sent = bytes([65 + number % 26]) * size
+        udp.send(sent)
+        name, _, back = udp.recv(65536).partition(b" ")
+        assert back == sent, (name, back)
     print(name.decode())
 """
 
