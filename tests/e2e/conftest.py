@@ -2,6 +2,7 @@
 """The `lab` fixture: a fresh network for each test, removed after it, dumped if it failed."""
 
 import os
+import signal
 import sys
 
 import pytest
@@ -9,6 +10,11 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 
 from lab import Lab  # noqa: E402  (found by the line above)
+
+
+def pytest_configure():
+    # Ended from outside (timeout(1), a CI job that is cancelled): clean up as with ^C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):

@@ -80,8 +80,9 @@ class Node:
         return execute(self.command(*words), check=False, **options)
 
     def start(self, *words, **options):
-        """Starts a command that the lab ends."""
-        process = subprocess.Popen(self.command(*words), **options)
+        """Starts a command that the lab ends, and that does not outlive a lab that is killed."""
+        process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *self.command(*words)],
+                                   **options)
         self.lab.processes.append(process)
         return process
 
@@ -131,15 +132,16 @@ class Node:
 
 class Lab:
     def __init__(self, name, directory):
-        # Names of namespaces are short, and tests have long ones: what tells them apart is kept.
-        self.prefix = "sl-" + re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40]
+        # The number of the process keeps runs apart that go on at the same time.
+        short = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40]
+        self.prefix = f"sl{os.getpid()}-{short}"
         self.directory = pathlib.Path(directory)
         self.processes = []
         self.nodes = {}
         self.logs = []
         self.numbers = itertools.count()
         self.pins_before = set(pathlib.Path("/sys/fs/bpf").glob("sluice*"))
-        self.remove_namespaces()  # of a run that was killed
+        self.remove_remains()
         self.switch = self.node("switch")
 
     def node(self, name):
@@ -183,6 +185,14 @@ class Lab:
     def namespaces(self):
         listed = json.loads(execute(["ip", "-j", "netns", "list"]).stdout or "[]")
         return [entry["name"] for entry in listed if entry["name"].startswith(self.prefix + "-")]
+
+    @staticmethod
+    def remove_remains():
+        """Removes namespaces of runs that were killed."""
+        for entry in json.loads(execute(["ip", "-j", "netns", "list"]).stdout or "[]"):
+            owner = re.match(r"sl(\d+)-", entry["name"])
+            if owner and not pathlib.Path("/proc", owner.group(1)).exists():
+                execute(["ip", "netns", "delete", entry["name"]], check=False)
 
     def remove_namespaces(self):
         for name in self.namespaces():
