@@ -131,7 +131,10 @@ Verdict send_out(DirectorState& state, PacketContext& context, const NextHop& ho
   const auto& headers = context.headers;
   write_ethernet(context.packet.bytes(), headers.ip_offset, headers.family(), hop);
   const auto verdict = Verdict::send(hop);
-  const bool came_in_pieces = context.shape.largest != 0;
+  // Of IPv6 only what is larger than the largest fragment that came leaves in fragments again.
+  const bool came_in_pieces =
+      context.shape.largest != 0 &&
+      (headers.family() == net::Family::kIpv4 || headers.ip_size() > context.shape.largest);
   if (!came_in_pieces && headers.ip_size() <= hop.mtu) {
     // What lies behind the IP packet is padding of the frame that came.
     (void)context.packet.resize(headers.end);

@@ -45,6 +45,24 @@ void keep_copied_options(std::span<std::byte> options) noexcept {
   }
 }
 
+std::size_t bytes_of(const FragmentShape& shape) noexcept {
+  return std::accumulate(shape.payloads.begin(), shape.payloads.end(), std::size_t{0});
+}
+
+/// True if `data` bytes can be cut as they came: the first piece takes what was added in front.
+bool keeps_shape(const FragmentShape& shape, std::size_t data, std::size_t most) noexcept {
+  if (shape.payloads.size() < 2) return false;
+  const std::size_t came = bytes_of(shape);
+  if (came > data) return false;
+  const std::size_t added = data - came;
+  for (std::size_t i = 0; i < shape.payloads.size(); ++i) {
+    const std::size_t size = shape.payloads[i] + (i == 0 ? added : 0);
+    const bool is_last = i + 1 == shape.payloads.size();
+    if (size > most || (!is_last && size % 8 != 0)) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 bool fragment_ipv4(std::span<const std::byte> frame, const net::Headers& headers, std::uint32_t mtu,
@@ -55,9 +73,14 @@ bool fragment_ipv4(std::span<const std::byte> frame, const net::Headers& headers
   if (limit < ip_header + 8) return false;
   const std::size_t most = (limit - ip_header) & ~std::size_t{7};
   const auto data = frame.subspan(head_size, headers.end - head_size);
+  const bool as_it_came = keeps_shape(shape, data.size(), limit - ip_header);
+  const std::size_t came = bytes_of(shape);
 
-  for (std::size_t at = 0; at < data.size();) {
-    const std::size_t size = std::min(most, data.size() - at);
+  std::size_t number = 0;
+  for (std::size_t at = 0; at < data.size(); ++number) {
+    const std::size_t size = as_it_came
+                                 ? shape.payloads[number] + (number == 0 ? data.size() - came : 0)
+                                 : std::min(most, data.size() - at);
     const auto piece = outputs.reserve(head_size + size);
     if (piece.empty()) return false;
     std::copy_n(frame.begin(), head_size, piece.begin());
@@ -107,21 +130,6 @@ InsertionPoint insertion_point(std::span<const std::byte> frame,
   return point;
 }
 
-/// True if `data` bytes can be cut as they came: the first piece takes what was added in front.
-bool keeps_shape(const FragmentShape& shape, std::size_t data, std::size_t most) noexcept {
-  if (shape.payloads.size() < 2) return false;
-  const std::size_t came =
-      std::accumulate(shape.payloads.begin(), shape.payloads.end(), std::size_t{0});
-  if (came > data) return false;
-  const std::size_t added = data - came;
-  for (std::size_t i = 0; i < shape.payloads.size(); ++i) {
-    const std::size_t size = shape.payloads[i] + (i == 0 ? added : 0);
-    const bool is_last = i + 1 == shape.payloads.size();
-    if (size > most || (!is_last && size % 8 != 0)) return false;
-  }
-  return true;
-}
-
 }  // namespace
 
 bool fragment_ipv6(std::span<const std::byte> frame, const net::Headers& headers, std::uint32_t mtu,
@@ -137,8 +145,7 @@ bool fragment_ipv6(std::span<const std::byte> frame, const net::Headers& headers
   const std::size_t most = limit - around;
   const auto data = frame.subspan(point.offset, headers.end - point.offset);
   const bool as_it_came = keeps_shape(shape, data.size(), most);
-  const std::size_t came =
-      std::accumulate(shape.payloads.begin(), shape.payloads.end(), std::size_t{0});
+  const std::size_t came = bytes_of(shape);
 
   std::size_t number = 0;
   for (std::size_t at = 0; at < data.size(); ++number) {

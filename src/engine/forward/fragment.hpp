@@ -16,8 +16,9 @@ struct FragmentShape {
   std::span<const std::uint16_t> payloads;  ///< bytes of data in each, in order
 };
 
-/// Cuts the IPv4 frame into fragments of at most `mtu` bytes (and, of a reassembled packet, at
-/// most its largest fragment) in `outputs`, each with a copy of the frame's link header and
+/// Cuts the IPv4 frame into fragments of at most `mtu` bytes (of a reassembled packet: of the sizes
+/// that came if they fit, the first grown by what was prepended; else of at most the largest that
+/// came) in `outputs`, each with a copy of the frame's link header and
 /// `verdict`. DF is the caller's business: it stays as it is in each piece. False if `outputs`
 /// has no room (some pieces may be in it already) or `mtu` holds no data.
 [[nodiscard]] bool fragment_ipv4(std::span<const std::byte> frame, const net::Headers& headers,
