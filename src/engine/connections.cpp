@@ -288,6 +288,11 @@ void Connections::expire_now(ConnectionId id, Timestamp now) noexcept {
   destroy(id, now);
 }
 
+void Connections::retire(ConnectionId id) noexcept {
+  table_.unfile(id);
+  table_.at(id).flags |= kConnectionDetached;
+}
+
 void Connections::invalidate_template(ConnectionId id) noexcept {
   table_.unfile(id);
   template_keys_.unfile(id);

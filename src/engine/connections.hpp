@@ -68,6 +68,9 @@ class Connections {
   void touch(ConnectionId id, Timestamp now) noexcept;
   /// Expires the connection now, unless it controls others.
   void expire_now(ConnectionId id, Timestamp now) noexcept;
+  /// Makes a connection unfindable that gives way to a new one. Expire it when that is scheduled:
+  /// until then its destination counts it, as in the kernel, where a timer ends it.
+  void retire(ConnectionId id) noexcept;
   /// Ends a connection that was made for one packet only and never filed.
   void end_one_packet(ConnectionId id, Timestamp now) noexcept { destroy(id, now); }
   /// Makes a template unfindable for good; it goes when its time is over.

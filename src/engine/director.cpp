@@ -133,22 +133,27 @@ void record_options(PacketContext& context) {
   }
 }
 
-// The connection of a request that goes on; 0 if the request must open one.
-ConnectionId find_connection(DirectorState& state, const PacketContext& context, const Flow& flow) {
+// A connection whose destination is gone and that is not to wait for it.
+bool is_given_up(DirectorState& state, ConnectionId id) {
+  const auto* destination = state.connections.destination(state.connections.at(id));
+  return destination != nullptr && !destination->is_available &&
+         state.settings.expire_nodest_conn != 0;
+}
+
+// The connection of a request that goes on; 0 if the request must open one. In `replaced`, one
+// that is to go when that is done.
+ConnectionId find_connection(DirectorState& state, const PacketContext& context, const Flow& flow,
+                             ConnectionId& replaced) {
   auto& connections = state.connections;
   const auto id = connections.find(flow.protocol, flow.client, flow.virtual_end);
   if (id == 0) return 0;
-  if (begins_connection(context) && is_to_be_replaced(state, id)) {
-    connections.expire_now(id, state.now);
-    return 0;
+  const bool gives_way = begins_connection(context) && is_to_be_replaced(state, id);
+  if (!gives_way && !is_given_up(state, id)) return id;
+  if (!connections.controls_others(id)) {
+    connections.retire(id);
+    replaced = id;
   }
-  const auto* destination = connections.destination(connections.at(id));
-  if (destination != nullptr && !destination->is_available &&
-      state.settings.expire_nodest_conn != 0) {
-    connections.expire_now(id, state.now);
-    return 0;
-  }
-  return id;
+  return 0;
 }
 
 bool is_orphan(DirectorState& state, ConnectionId id) {
@@ -205,9 +210,11 @@ Verdict decide(DirectorState& state, PacketContext& context) {
   record_options(context);
 
   const auto flow = request_flow(context.headers);
-  auto id = find_connection(state, context, flow);
+  ConnectionId replaced = 0;
+  auto id = find_connection(state, context, flow, replaced);
   if (id == 0) {
     const auto scheduled = schedule(state, context, flow, false);
+    if (replaced != 0) state.connections.expire_now(replaced, state.now);
     if (scheduled.connection == 0) return scheduled.verdict;
     id = scheduled.connection;
   }

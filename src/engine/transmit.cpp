@@ -69,6 +69,7 @@ Verdict tunnel(DirectorState& state, PacketContext& context, const Destination& 
   if (auto verdict = check_hop(state, context, route.hop.mtu - overhead, Payload::kRequest, true)) {
     return *verdict;
   }
+  const bool same_family = outer == context.headers.family();
   if (!encapsulate(context.packet, context.headers,
                    {.spec = destination.spec.tunnel,
                     .source = route.source,
@@ -77,6 +78,8 @@ Verdict tunnel(DirectorState& state, PacketContext& context, const Destination& 
                     .identification = state.next_identification()})) {
     return Verdict::drop(DropReason::kNoHeadroom);
   }
+  // What Linux notes about fragments does not outlive a header of the other family.
+  if (!same_family) context.shape.largest = 0;
   return send_out(state, context, route.hop);
 }
 
@@ -153,6 +156,8 @@ Verdict send_out(DirectorState& state, PacketContext& context, const NextHop& ho
 Verdict transmit(DirectorState& state, PacketContext& context, ConnectionId id) noexcept {
   const auto& record = state.connections.at(id);
   const auto route = route_to_server(state, id);
+  // Linux merges the fragments of what it takes for its own IPv4 packets, and cuts them anew.
+  if (context.headers.family() == net::Family::kIpv4) context.shape.payloads = {};
   if (!route.is_local && !route.has_route) return unreachable(state, context);
 
   switch (record.method) {
