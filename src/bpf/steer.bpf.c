@@ -73,6 +73,15 @@ struct {
   __type(value, __u32); /* ifindex; 0: none */
 } host_interfaces SEC(".maps");
 
+/* The TAP. A device map, because the kernel takes the device out of it when it goes: what a killed
+ * director leaves on an interface (a filter, before Linux 6.6) then lets all packets pass. */
+struct {
+  __uint(type, BPF_MAP_TYPE_DEVMAP);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, __u32);
+} host_device SEC(".maps");
+
 struct {
   __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
   __uint(max_entries, STEER_COUNTERS);
@@ -98,12 +107,20 @@ static __always_inline void count(enum steer_counter which) {
   if (value) ++*value;
 }
 
-/* `size` bytes at `offset` of the linear part, or null. */
-static __always_inline void* bytes_at(struct xdp_md* ctx, __u32 offset, __u32 size) {
-  void* end = (void*)(long)ctx->data_end;
+/* The linear part of a frame, of an XDP or a tc program. */
+struct linear {
+  void* begin;
+  void* end;
+};
+
+#define LINEAR(ctx) \
+  { .begin = (void*)(long)(ctx)->data, .end = (void*)(long)(ctx)->data_end }
+
+/* `size` bytes at `offset`, or null. */
+static __always_inline void* bytes_at(const struct linear* frame, __u32 offset, __u32 size) {
   if (offset > MAX_OFFSET) return 0;
-  void* bytes = (void*)(long)ctx->data + offset;
-  if (bytes + size > end) return 0;
+  void* bytes = frame->begin + offset;
+  if (bytes + size > frame->end) return 0;
   return bytes;
 }
 
@@ -130,8 +147,8 @@ struct ipv6_wire {
   __u8 destination[16];
 };
 
-static __always_inline bool read_ipv4(struct xdp_md* ctx, __u32 offset, struct headers* h) {
-  struct ipv4_wire* ip = bytes_at(ctx, offset, sizeof(*ip));
+static __always_inline bool read_ipv4(const struct linear* frame, __u32 offset, struct headers* h) {
+  struct ipv4_wire* ip = bytes_at(frame, offset, sizeof(*ip));
   if (!ip || ip->version_length >> 4 != 4) return false;
   __u32 length = (ip->version_length & 15) * 4;
   if (length < sizeof(*ip)) return false;
@@ -148,8 +165,8 @@ static __always_inline bool read_ipv4(struct xdp_md* ctx, __u32 offset, struct h
 
 /* Walks over extension headers as the kernel's IPVS does: up to the first that is none, the
  * authentication header being one of those walked over. */
-static __always_inline bool read_ipv6(struct xdp_md* ctx, __u32 offset, struct headers* h) {
-  struct ipv6_wire* ip = bytes_at(ctx, offset, sizeof(*ip));
+static __always_inline bool read_ipv6(const struct linear* frame, __u32 offset, struct headers* h) {
+  struct ipv6_wire* ip = bytes_at(frame, offset, sizeof(*ip));
   if (!ip || (bpf_ntohl(ip->version_class_flow) >> 28) != 6) return false;
   h->source.family = h->destination.family = AF_INET6;
   __builtin_memcpy(h->source.address, ip->source, 16);
@@ -164,7 +181,7 @@ static __always_inline bool read_ipv6(struct xdp_md* ctx, __u32 offset, struct h
       h->unreadable = false;
       break;
     }
-    __u8* extension = bytes_at(ctx, offset, 8);
+    __u8* extension = bytes_at(frame, offset, 8);
     if (!extension) break;
     if (next == IPPROTO_FRAGMENT) {
       __u16 fragment = (__u16)(extension[2] << 8 | extension[3]);
@@ -193,10 +210,10 @@ static __always_inline bool has_ports(__u8 protocol) {
 
 /* Sets the ports; false if the packet ends before them. ESP and AH go with the key exchange that
  * set them up, as IPVS has it. */
-static __always_inline bool read_ports(struct xdp_md* ctx, struct headers* h) {
+static __always_inline bool read_ports(const struct linear* frame, struct headers* h) {
   __u8 protocol = h->source.protocol;
   if (has_ports(protocol)) {
-    __be16* ports = bytes_at(ctx, h->payload, 4);
+    __be16* ports = bytes_at(frame, h->payload, 4);
     if (!ports) return false;
     h->source.port = ports[0];
     h->destination.port = ports[1];
@@ -248,23 +265,35 @@ static __always_inline bool is_tunnel(__u8 protocol) {
 }
 
 /* True for an ICMP error about an answer of a virtual endpoint, about a packet on its way to a real
- * endpoint, or about a tunnel packet (only the engine can tell whose). A subprogram of its own:
- * the verifier then walks over the embedded headers once. */
-static __noinline int concerns_embedded(struct xdp_md* ctx, __u32 offset, __u32 family) {
+ * endpoint, or about a tunnel packet (only the engine can tell whose). */
+static __always_inline int concerns(const struct linear* frame, __u32 offset, __u32 family) {
   struct headers h = {};
-  if (!ctx) return 0;
-  if (!(family == AF_INET ? read_ipv4(ctx, offset, &h) : read_ipv6(ctx, offset, &h))) return 0;
+  if (!(family == AF_INET ? read_ipv4(frame, offset, &h) : read_ipv6(frame, offset, &h))) return 0;
   if (h.later || h.unreadable) return 0;
   if (is_tunnel(h.source.protocol)) return 1;
-  if (!read_ports(ctx, &h)) return 0;
+  if (!read_ports(frame, &h)) return 0;
   return is_virtual(&h.source, address_flags(&h.source)) ||
          is_real(&h.destination, address_flags(&h.destination));
 }
 
+/* Subprograms of their own: the verifier then walks over the embedded headers once. */
+static __noinline int concerns_embedded(struct xdp_md* ctx, __u32 offset, __u32 family) {
+  if (!ctx) return 0;
+  struct linear frame = LINEAR(ctx);
+  return concerns(&frame, offset, family);
+}
+
+static __noinline int concerns_embedded_of_host(struct __sk_buff* skb, __u32 offset, __u32 family) {
+  if (!skb) return 0;
+  struct linear frame = LINEAR(skb);
+  return concerns(&frame, offset, family);
+}
+
 /* Why a packet goes to the engine; STEER_PASSED: it does not. */
-static __always_inline enum steer_counter classify(struct xdp_md* ctx, struct headers* h) {
+static __always_inline enum steer_counter classify(struct xdp_md* ctx, const struct linear* frame,
+                                                   struct headers* h) {
   if (is_icmp(h) && !h->fragment && !h->unreadable) {
-    __u8* type = bytes_at(ctx, h->payload, 8);
+    __u8* type = bytes_at(frame, h->payload, 8);
     if (!type || !is_icmp_error(h, *type)) return STEER_PASSED;
     if (concerns_embedded(ctx, h->payload + 8, h->source.family)) return STEER_ICMP_ERROR;
     return STEER_PASSED;
@@ -274,22 +303,22 @@ static __always_inline enum steer_counter classify(struct xdp_md* ctx, struct he
   if (!to && !from) return STEER_PASSED;
   /* All fragments of a packet must meet in one place, and only the first has ports. */
   if (h->fragment) return STEER_FRAGMENT;
-  if (h->unreadable || !read_ports(ctx, h)) return STEER_ODD;
+  if (h->unreadable || !read_ports(frame, h)) return STEER_ODD;
   if (is_virtual(&h->destination, to)) return STEER_TO_VIRTUAL;
   if (is_real(&h->source, from)) return STEER_FROM_REAL;
   return STEER_PASSED;
 }
 
 /* Finds the IP header behind the tags of a frame; 0 if there is none that concerns us. */
-static __always_inline __u32 find_ip(struct xdp_md* ctx, __be16* protocol) {
-  struct ethhdr* ethernet = bytes_at(ctx, 0, sizeof(*ethernet));
+static __always_inline __u32 find_ip(const struct linear* frame, __be16* protocol) {
+  struct ethhdr* ethernet = bytes_at(frame, 0, sizeof(*ethernet));
   if (!ethernet) return 0;
   __be16 type = ethernet->h_proto;
   __u32 offset = sizeof(*ethernet);
 #pragma unroll
   for (int i = 0; i < MAX_VLAN_TAGS; ++i) {
     if (type != bpf_htons(ETH_P_8021Q) && type != bpf_htons(ETH_P_8021AD)) break;
-    __be16* tag = bytes_at(ctx, offset, 4);
+    __be16* tag = bytes_at(frame, offset, 4);
     if (!tag) return 0;
     type = tag[1];
     offset += 4;
@@ -298,9 +327,19 @@ static __always_inline __u32 find_ip(struct xdp_md* ctx, __be16* protocol) {
   return offset;
 }
 
+/* Reads what steering looks at; false if it is nothing of IP. */
+static __always_inline bool read_headers(const struct linear* frame, struct headers* h,
+                                         __be16* protocol) {
+  __u32 offset = find_ip(frame, protocol);
+  if (!offset) return false;
+  if (*protocol == bpf_htons(ETH_P_IP)) return read_ipv4(frame, offset, h);
+  if (*protocol == bpf_htons(ETH_P_IPV6)) return read_ipv6(frame, offset, h);
+  return false;
+}
+
 /* Takes the engine's own header off a frame that returns to the host; false if it has none. */
-static __always_inline bool is_returned(struct xdp_md* ctx) {
-  struct steer_return_header* header = bytes_at(ctx, 0, sizeof(*header) + sizeof(struct ethhdr));
+static __always_inline bool is_returned(struct xdp_md* ctx, const struct linear* frame) {
+  struct steer_return_header* header = bytes_at(frame, 0, sizeof(*header) + sizeof(struct ethhdr));
   if (!header || header->protocol != bpf_htons(STEER_RETURN_PROTOCOL)) return false;
 #pragma unroll
   for (int i = 0; i < 12; ++i) {
@@ -324,25 +363,65 @@ static __always_inline int punt(struct xdp_md* ctx, enum steer_counter why) {
 
 SEC("xdp.frags")
 int steer(struct xdp_md* ctx) {
+  struct linear frame = LINEAR(ctx);
   struct headers h = {};
   __be16 protocol = 0;
-  __u32 offset = find_ip(ctx, &protocol);
-  bool readable = false;
-  if (offset && protocol == bpf_htons(ETH_P_IP)) {
-    readable = read_ipv4(ctx, offset, &h);
-  } else if (offset && protocol == bpf_htons(ETH_P_IPV6)) {
-    readable = read_ipv6(ctx, offset, &h);
-  } else if (protocol == bpf_htons(STEER_RETURN_PROTOCOL) && is_returned(ctx)) {
+  bool readable = read_headers(&frame, &h, &protocol);
+  if (protocol == bpf_htons(STEER_RETURN_PROTOCOL) && is_returned(ctx, &frame)) {
     count(STEER_RETURNED);
     return XDP_PASS;
   }
-  enum steer_counter why = readable ? classify(ctx, &h) : STEER_PASSED;
+  enum steer_counter why = readable ? classify(ctx, &frame, &h) : STEER_PASSED;
   if (why == STEER_PASSED) {
     count(STEER_PASSED);
     return XDP_PASS;
   }
   return punt(ctx, why);
 }
+
+/* True if the engine must see what the host itself sends: answers of a real server on the director
+ * (from a real endpoint with NAT, from the virtual address without), and ICMP errors about them. */
+static __always_inline bool is_answer_of_host(struct __sk_buff* skb, const struct linear* frame,
+                                              struct headers* h) {
+  if (is_icmp(h) && !h->fragment && !h->unreadable) {
+    __u8* type = bytes_at(frame, h->payload, 8);
+    if (!type || !is_icmp_error(h, *type)) return false;
+    return concerns_embedded_of_host(skb, h->payload + 8, h->source.family);
+  }
+  __u32 flags = address_flags(&h->source);
+  if (!flags) return false;
+  if (h->fragment) return true;
+  if (h->unreadable || !read_ports(frame, h)) return false;
+  return is_real(&h->source, flags) || is_virtual(&h->source, flags);
+}
+
+/* On the egress of a served interface: answers of servers on the director do not come by any XDP
+ * program. They go to the engine by the TAP, in the queue of the interface that they were leaving
+ * by; on their way into that device the kernel cuts up merged segments and completes checksums.
+ * The engine sends by AF_XDP or past the queueing discipline: its own packets are not seen here.
+ *
+ * What is forwarded has an ingress interface and was seen there. */
+SEC("tc")
+int catch_answers(struct __sk_buff* skb) {
+  if (skb->ingress_ifindex) return TC_ACT_UNSPEC;
+  __u32 ifindex = skb->ifindex;
+  struct steer_interface* interface = bpf_map_lookup_elem(&interfaces, &ifindex);
+  __u32 first = 0;
+  __u32* device = bpf_map_lookup_elem(&host_device, &first);
+  if (!interface || !device) return TC_ACT_UNSPEC;
+  struct linear frame = LINEAR(skb);
+  struct headers h = {};
+  __be16 protocol = 0;
+  if (!read_headers(&frame, &h, &protocol)) return TC_ACT_UNSPEC;
+  if (!is_answer_of_host(skb, &frame, &h)) return TC_ACT_UNSPEC;
+  count(STEER_FROM_HOST);
+  skb->queue_mapping = interface->host_queue;
+  return bpf_redirect(*device, 0);
+}
+
+/* Which queue of the TAP a caught answer goes to. */
+SEC("socket")
+int pick_queue(struct __sk_buff* skb) { return skb->queue_mapping; }
 
 /* On the TAP's ingress: puts a frame into the ingress of the interface that it came from, which
  * the queue of the TAP tells. So it is that interface's packet again whatever rp_filter says. */

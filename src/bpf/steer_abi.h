@@ -33,11 +33,12 @@ enum steer_address_flag {
   STEER_ADDRESS_REAL_ALL = 8,
 };
 
-/* A served interface: its AF_XDP sockets are `queues` slots of the socket map from `first_socket`.
- */
+/* A served interface: its AF_XDP sockets are `queues` slots of the socket map from `first_socket`;
+ * what the host itself sends and the engine must see goes to `host_queue` of the TAP. */
 struct steer_interface {
   __u32 first_socket;
   __u32 queues;
+  __u32 host_queue;
 };
 
 enum steer_counter {
@@ -49,6 +50,7 @@ enum steer_counter {
   STEER_ODD,            /* to the engine: unreadable headers, an address with endpoints */
   STEER_RETURNED,       /* generic mode: the engine's own hand-over to the host */
   STEER_DROP_NO_SOCKET, /* of those for the engine, dropped: none listens on this queue */
+  STEER_FROM_HOST,      /* to the engine: sent by a real server on the director itself */
   STEER_HOST_DROP,      /* dropped on the way to the host: no interface for the TAP queue */
   STEER_COUNTERS,
 };

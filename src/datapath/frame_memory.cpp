@@ -21,8 +21,15 @@ Outcome<std::unique_ptr<FrameMemory>> FrameMemory::create(std::size_t chunks) {
   std::unique_ptr<FrameMemory> result(new FrameMemory);
   result->area_ = {static_cast<std::byte*>(memory), size};
   result->free_.reserve(chunks);
+  result->holders_.resize(chunks, kNobody);
   for (std::size_t i = chunks; i-- > 0;) result->free_.push_back(i * kChunkSize);
   return result;
+}
+
+void FrameMemory::recover(Holder holder) noexcept {
+  for (std::size_t i = 0; i < holders_.size(); ++i) {
+    if (holders_[i] == holder) give(i * kChunkSize);
+  }
 }
 
 FrameMemory::~FrameMemory() {

@@ -16,10 +16,16 @@ struct Frame {
   std::uint64_t chunk = 0;  ///< where the chunk begins in the memory
   std::uint32_t offset = 0;
   std::uint32_t length = 0;
+  bool continues = false;  ///< received: the rest of the frame is in the next one
 };
 
-/// The memory that all AF_XDP sockets share (one UMEM), cut in chunks, and the list of those that
-/// nobody holds.
+/// The memory that all AF_XDP sockets share, cut in chunks, and the list of those that nobody
+/// holds. Every interface registers it as a UMEM of its own: a UMEM does not outlive the interface
+/// of its first socket, and with all of them over the same memory a frame still goes from any
+/// interface to any other without a copy.
+///
+/// A chunk that is in the rings of a socket is noted as that socket's: what the kernel has of a
+/// socket that closes never comes back by itself.
 ///
 /// The kernel writes a received frame 256 bytes (XDP_PACKET_HEADROOM) into its chunk: that is the
 /// room for tunnel headers, so none is asked for besides.
@@ -51,13 +57,24 @@ class FrameMemory {
   }
   /// Gives back the chunk that `address` lies in.
   void give(std::uint64_t address) noexcept {
+    set_holder(address, kNobody);
     free_.push_back(address & ~std::uint64_t{kChunkSize - 1});
   }
+
+  /// Number of a socket; kNobody: the chunk is free or on its way through the engine.
+  using Holder = std::uint16_t;
+  static constexpr Holder kNobody = 0;
+  void set_holder(std::uint64_t address, Holder holder) noexcept {
+    holders_[address / kChunkSize] = holder;
+  }
+  /// Frees all chunks that are in the rings of a socket that is closed.
+  void recover(Holder holder) noexcept;
 
  private:
   FrameMemory() = default;
   std::span<std::byte> area_;
   std::vector<std::uint64_t> free_;  // never grows beyond its first size
+  std::vector<Holder> holders_;      // by chunk
 };
 
 }  // namespace lb::datapath

@@ -41,9 +41,7 @@ ifreq device_request() noexcept {
 }
 
 /// The device is no host of its own: without this it would get an IPv6 address and announce it.
-int forbid_own_address(engine::InterfaceId device) {
-  auto socket = NetlinkSocket::open({});
-  if (!socket) return ENOMEM;
+int forbid_own_address(NetlinkSocket& socket, engine::InterfaceId device) {
   std::array<char, 256> buffer{};
   auto* message = mnl_nlmsg_put_header(buffer.data());
   message->nlmsg_type = RTM_NEWLINK;
@@ -54,7 +52,7 @@ int forbid_own_address(engine::InterfaceId device) {
   mnl_attr_put_u8(message, IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
   mnl_attr_nest_end(message, ipv6);
   mnl_attr_nest_end(message, families);
-  const int error = socket->request(*message);
+  const int error = socket.request(*message);
   return error == EAFNOSUPPORT || error == EOPNOTSUPP ? 0 : error;  // a kernel without IPv6
 }
 
@@ -73,6 +71,7 @@ std::string failure_to(std::string_view what, int error) {
     text += "; load the tun module (modprobe tun) and see that /dev/net/tun exists";
   }
   if (error == EPERM || error == EACCES) text += "; run as root (CAP_NET_ADMIN)";
+  if (error == EMFILE || error == ENFILE) text += "; allow more open files (ulimit -n)";
   if (error == EBUSY) text += "; another director has it, or remove it (ip link del sluice-host)";
   return text;
 }
@@ -84,16 +83,22 @@ Outcome<std::unique_ptr<HostPath>> HostPath::create(const SteerProgram& program,
   std::unique_ptr<HostPath> path(new HostPath);
   if (auto opened = path->open_queues(exits.size()); !opened) return tl::unexpected(opened.error());
   for (std::size_t i = 0; i < exits.size(); ++i) {
-    path->queues_[i].is_native = exits[i].is_native;
-    auto told = program.set_host_interface(static_cast<std::uint32_t>(i), exits[i].interface);
-    if (!told) return tl::unexpected(told.error());
+    if (auto told = path->replace(program, i, exits[i]); !told) return tl::unexpected(told.error());
   }
   if (auto ready = path->configure(program); !ready) return tl::unexpected(ready.error());
+  if (auto told = program.set_host_device(path->device_); !told) {
+    return tl::unexpected(told.error());
+  }
   const auto& secret = program.return_secret();
   std::memcpy(path->return_header_.data(), secret.data(), secret.size());
   const auto protocol = net::Be16::from_host(STEER_RETURN_PROTOCOL).to_network();
   std::memcpy(path->return_header_.data() + secret.size(), &protocol, sizeof(protocol));
   return path;
+}
+
+Outcome<void> HostPath::replace(const SteerProgram& program, std::size_t number, const Exit& exit) {
+  queues_[number].is_native = exit.is_native;
+  return program.set_host_interface(static_cast<std::uint32_t>(number), exit.interface);
 }
 
 Outcome<void> HostPath::open_queues(std::size_t count) {
@@ -119,7 +124,9 @@ Outcome<void> HostPath::configure(const SteerProgram& program) {
     return tl::unexpected(failure_to("find", errno));
   }
   device_ = engine::InterfaceId{static_cast<std::uint32_t>(request.ifr_ifindex)};
-  if (const int error = forbid_own_address(device_); error != 0) {
+  auto requests = NetlinkSocket::open({});
+  if (!requests) return tl::unexpected(requests.error());
+  if (const int error = forbid_own_address(*requests, device_); error != 0) {
     return tl::unexpected(failure_to("configure", error));
   }
   bpf_tc_hook hook{};
@@ -135,6 +142,10 @@ Outcome<void> HostPath::configure(const SteerProgram& program) {
   }
   if (const int error = ::bpf_tc_attach(&hook, &options); error != 0) {
     return tl::unexpected(failure_to("attach the tc program to", -error));
+  }
+  const int picker = program.queue_program();
+  if (::ioctl(queues_.front().tap.get(), TUNSETSTEERINGEBPF, &picker) != 0) {
+    return tl::unexpected(failure_to("set the queue program of", errno));
   }
   if (const int error = bring_up(); error != 0)
     return tl::unexpected(failure_to("bring up", error));
@@ -159,6 +170,20 @@ int HostPath::deliver(std::size_t exit, std::span<const std::byte> frame) noexce
   for (;;) {
     if (::writev(queue.tap.get(), parts.data(), static_cast<int>(parts.size())) >= 0) return 0;
     if (errno != EINTR) return errno;
+  }
+}
+
+std::size_t HostPath::receive(std::size_t exit, std::span<std::byte> room) noexcept {
+  TapHeader offload;
+  const std::array<iovec, 2> parts = {iovec{.iov_base = &offload, .iov_len = sizeof(offload)},
+                                      iovec{.iov_base = room.data(), .iov_len = room.size()}};
+  for (;;) {
+    const auto size =
+        ::readv(queues_[exit].tap.get(), parts.data(), static_cast<int>(parts.size()));
+    if (size > static_cast<ssize_t>(sizeof(offload))) {
+      return static_cast<std::size_t>(size) - sizeof(offload);
+    }
+    if (size >= 0 || errno != EINTR) return 0;
   }
 }
 

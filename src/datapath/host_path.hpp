@@ -15,12 +15,17 @@
 
 namespace lb::datapath {
 
-/// The way of frames back to the host's own stack.
+/// The way of frames back to the host's own stack, and of frames that the host itself sends and the
+/// engine must see (answers of real servers on the director).
 ///
 /// One TAP device with a queue for each served interface. A tc program on its ingress redirects
 /// to the ingress of the interface that the queue stands for: so the packet is that interface's
 /// again, and rp_filter, netfilter and sockets see it as if nothing had happened. A queue rather
 /// than a device for each interface: one device and one program, nothing to encode in the frame.
+///
+/// In the other direction the tc program on an interface's egress sends a frame into the TAP, to
+/// the queue of that interface. The TAP offers no offloads, so the kernel completes checksums and
+/// cuts up merged segments on the way.
 ///
 /// Native XDP lies before the ingress that the frame is put in; generic XDP behind it, so in that
 /// mode frames carry the return header (steer_abi.h).
@@ -38,6 +43,14 @@ class HostPath {
 
   /// Hands over a frame that came in by `exits[exit]`; returns 0 or the errno.
   [[nodiscard]] int deliver(std::size_t exit, std::span<const std::byte> frame) noexcept;
+  /// Reads a frame that the host was sending by `exits[exit]`; returns its size, 0 if there is
+  /// none. What does not fit is cut off.
+  [[nodiscard]] std::size_t receive(std::size_t exit, std::span<std::byte> room) noexcept;
+  /// Descriptor of a queue: readable when `receive` has something.
+  [[nodiscard]] int fd(std::size_t exit) const noexcept { return queues_[exit].tap.get(); }
+  /// Puts another interface in the place of one that is gone.
+  [[nodiscard]] Outcome<void> replace(const SteerProgram& program, std::size_t number,
+                                      const Exit& exit);
   [[nodiscard]] engine::InterfaceId device() const noexcept { return device_; }
 
  private:

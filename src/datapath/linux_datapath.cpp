@@ -8,6 +8,9 @@
 #include <cerrno>
 #include <cstring>
 
+#include "engine/forward/fragment.hpp"
+#include "net/parse.hpp"
+
 namespace lb::datapath {
 namespace {
 
@@ -19,28 +22,9 @@ constexpr std::size_t kBurst = 64;
 
 }  // namespace
 
-void LinuxDatapath::link_changed(const LinkChange& link) {
-  for (auto& interface : interfaces_) {
-    if (interface == nullptr || interface->id() != link.interface.id) continue;
-    if (!link.removed) {
-      if (link.interface.mtu > FrameMemory::kLargestFrame) {
-        log_(LogLevel::kWarning,
-             fmt::format("interface {}: the MTU is {} now; frames beyond {} bytes will be lost",
-                         interface->name(), link.interface.mtu, FrameMemory::kLargestFrame));
-      }
-      continue;
-    }
-    log_(LogLevel::kError,
-         fmt::format("interface {}: it is gone and served no more; restart to serve a new one",
-                     interface->name()));
-    interface.reset();
-  }
-  if (link.removed) neighbours_->interface_gone(link.interface.id);
-}
-
 ServedInterface* LinuxDatapath::served(InterfaceId id) noexcept {
   for (auto& interface : interfaces_) {
-    if (interface != nullptr && interface->id() == id) return interface.get();
+    if (interface.opened != nullptr && interface.opened->id() == id) return interface.opened.get();
   }
   return nullptr;
 }
@@ -74,6 +58,40 @@ void LinuxDatapath::deliver(std::span<const std::byte> frame, const Origin& orig
   }
 }
 
+/// Lets a frame of the host go where it was going before it was caught.
+void LinuxDatapath::leave(std::span<std::byte> frame, const Origin& origin) {
+  const auto& interface = interfaces_[origin.interface].opened;
+  if (interface == nullptr) return director_.count_drop(DropReason::kOutputFull);
+  const std::span<const std::byte> bytes = frame;
+  const auto verdict = Verdict{.kind = Verdict::Kind::kSend, .out = interface->id()};
+  const auto headers = net::parse_frame(bytes);
+  const auto* link = view_->interface(interface->id());
+  if (!headers || link == nullptr || headers->ip_size() <= link->mtu) {
+    return settle_output({.verdict = verdict, .frame = frame}, origin);
+  }
+  // It came in fragments and was put together to be looked at.
+  const bool is_sent =
+      headers->family() == net::Family::kIpv4
+          ? engine::fragment_ipv4(bytes, *headers, link->mtu, {}, verdict, outputs_)
+          : engine::fragment_ipv6(bytes, *headers, link->mtu, {},
+                                  net::Be32::from_host(++identification_), verdict, outputs_);
+  if (!is_sent) director_.count_drop(DropReason::kOutputFull);
+}
+
+/// Takes tags off, or puts those that the packet came with on, by where the frame leaves.
+Frame LinuxDatapath::match_tags(Frame frame, const Origin& origin, InterfaceId out) {
+  net::Packet packet(memory_->chunk(frame), frame.offset, frame.length);
+  const auto& interface = interfaces_[origin.interface].opened;
+  if (interface == nullptr || interface->id() != out) {
+    VlanTags::remove(packet);
+  } else if (!origin.tags.empty() && VlanTags(packet.bytes()).empty()) {
+    (void)origin.tags.add_to(packet);  // the room before a frame is larger than any header
+  }
+  frame.offset = static_cast<std::uint32_t>(packet.offset());
+  frame.length = static_cast<std::uint32_t>(packet.size());
+  return frame;
+}
+
 /// Does with a processed frame what the verdict says, and takes its chunk.
 void LinuxDatapath::settle(Frame frame, const Verdict& verdict, const Origin& origin) {
   switch (verdict.kind) {
@@ -81,13 +99,19 @@ void LinuxDatapath::settle(Frame frame, const Verdict& verdict, const Origin& or
       if (!verdict.next_hop.is_unspecified()) {
         neighbours_->note_use(verdict.out, verdict.next_hop, now_);
       }
-      return send(frame, verdict.out, origin.queue);
+      return send(match_tags(frame, origin, verdict.out), verdict.out, origin.queue);
     case Verdict::Kind::kResolve:
+      frame = match_tags(frame, origin, verdict.out);
       if (!neighbours_->hold(verdict.out, verdict.next_hop, frame, now_)) {
         drop(frame, DropReason::kNoNeighbour);
       }
       return;
     case Verdict::Kind::kHost:
+      if (origin.is_from_host) {
+        const auto& interface = interfaces_[origin.interface].opened;
+        if (interface != nullptr) return send(frame, interface->id(), origin.queue);
+        return drop(frame, DropReason::kOutputFull);
+      }
       deliver(memory_->bytes(frame), origin);
       break;
     case Verdict::Kind::kConsumed:
@@ -98,9 +122,15 @@ void LinuxDatapath::settle(Frame frame, const Verdict& verdict, const Origin& or
 }
 
 /// Does with a frame that leaves besides what its verdict says; it is copied into a chunk.
-void LinuxDatapath::settle_output(const engine::OutputFrame& output, const Origin& origin) {
+void LinuxDatapath::settle_output(engine::OutputFrame output, const Origin& origin) {
   using Kind = Verdict::Kind;
-  if (output.verdict.kind == Kind::kHost) return deliver(output.frame, origin);
+  if (output.verdict.kind == Kind::kHost) {
+    // Of the host's own packets some are answered to it (an ICMP error), others go on.
+    const auto headers = net::parse_frame(output.frame);
+    const bool is_for_host =
+        !origin.is_from_host || !headers || view_->is_local(headers->destination);
+    return is_for_host ? deliver(output.frame, origin) : leave(output.frame, origin);
+  }
   if (output.verdict.kind != Kind::kSend && output.verdict.kind != Kind::kResolve) return;
   if (output.frame.size() > FrameMemory::kLargestFrame) {
     if (output.verdict.kind == Kind::kSend) return send_raw(output.verdict.out, output.frame);
@@ -114,31 +144,106 @@ void LinuxDatapath::settle_output(const engine::OutputFrame& output, const Origi
   settle(frame, output.verdict, origin);
 }
 
-void LinuxDatapath::process(Frame frame, const Origin& origin) {
+/// Has the engine decide about a frame. `segment_to`: it is a piece of a larger one on its way to
+/// that address.
+void LinuxDatapath::process(Frame frame, Origin origin, const net::IpAddress* segment_to) {
   net::Packet packet(memory_->chunk(frame), frame.offset, frame.length);
-  const auto ingress = interfaces_[origin.interface]->id();
+  const auto ingress =
+      origin.is_from_host ? InterfaceId::kHost : interfaces_[origin.interface].opened->id();
+  origin.tags = VlanTags(packet.bytes());
   const auto verdict = director_.process(packet, ingress, now_, outputs_);
   frame.offset = static_cast<std::uint32_t>(packet.offset());
   frame.length = static_cast<std::uint32_t>(packet.size());
+  if (segment_to != nullptr && verdict.kind == Verdict::Kind::kDrop &&
+      verdict.reason == DropReason::kTooBig) {
+    for (const auto& output : outputs_.frames()) segment_sizes_.learn(*segment_to, output.frame);
+  }
   settle(frame, verdict, origin);
-  for (const auto& output : outputs_.frames()) settle_output(output, origin);
+  // Settling may add frames.
+  for (std::size_t i = 0; i < outputs_.frames().size(); ++i) {
+    settle_output(outputs_.frames()[i], origin);
+  }
   outputs_.clear();
+}
+
+/// Handles a frame larger than the MTU in pieces; false (and nothing is done) if it can't be cut
+/// up.
+bool LinuxDatapath::process_large(std::span<const std::byte> frame, const Origin& origin) {
+  const auto mtu = interfaces_[origin.interface].plan.link.interface.mtu;
+  auto segmenter = Segmenter::create(frame, mtu, segment_sizes_);
+  if (!segmenter) return false;
+  for (;;) {
+    if (memory_->free_chunks() == 0) {
+      director_.count_drop(DropReason::kOutputFull);
+      return true;
+    }
+    Frame segment{.chunk = memory_->take(),
+                  .offset = FrameMemory::kHeadroom,
+                  .length = FrameMemory::kLargestFrame};
+    segment.length = static_cast<std::uint32_t>(segmenter->next(memory_->bytes(segment)));
+    if (segment.length == 0) {
+      memory_->give(segment.chunk);
+      return true;
+    }
+    process(segment, origin, &segmenter->destination());
+  }
+}
+
+/// Adds a part to the frame that it belongs to, and handles frames that are too large for a packet.
+/// False (and the chunk is still the caller's): the frame is neither.
+bool LinuxDatapath::join(XskPort& port, const Frame& frame, const Origin& origin) {
+  auto& partial = port.partial();
+  const auto bytes = memory_->bytes(frame);
+  if (!frame.continues && partial.empty()) {
+    constexpr std::size_t kEthernet = 14;
+    const auto mtu = interfaces_[origin.interface].plan.link.interface.mtu;
+    if (bytes.size() <= mtu + kEthernet || !process_large(bytes, origin)) return false;
+    memory_->give(frame.chunk);
+    return true;
+  }
+  partial.insert(partial.end(), bytes.begin(), bytes.end());
+  memory_->give(frame.chunk);
+  if (frame.continues) return true;
+  if (!process_large(partial, origin)) director_.count_drop(DropReason::kTooBig);
+  partial.clear();
+  return true;
 }
 
 std::size_t LinuxDatapath::receive(std::size_t interface, XskPort& port, std::size_t budget) {
   std::array<Frame, kBurst> frames;
   const auto count = port.receive(std::span(frames).first(std::min(budget, kBurst)));
   const Origin origin{.interface = interface, .queue = port.place().queue};
-  for (std::size_t i = 0; i < count; ++i) process(frames[i], origin);
+  for (std::size_t i = 0; i < count; ++i) {
+    if (!join(port, frames[i], origin)) process(frames[i], origin);
+  }
   return count;
+}
+
+/// Handles what servers on the director send; at most `budget` frames.
+std::size_t LinuxDatapath::receive_from_host(std::size_t interface, std::size_t budget) {
+  const Origin origin{.interface = interface, .queue = 0, .is_from_host = true};
+  for (std::size_t count = 0; count < budget; ++count) {
+    if (memory_->free_chunks() == 0) return budget;  // what is sent comes back soon
+    Frame frame{.chunk = memory_->take(),
+                .offset = FrameMemory::kHeadroom,
+                .length = FrameMemory::kLargestFrame};
+    frame.length = static_cast<std::uint32_t>(host_->receive(interface, memory_->bytes(frame)));
+    if (frame.length == 0) {
+      memory_->give(frame.chunk);
+      interfaces_[interface].has_host_frames = false;
+      return count;
+    }
+    process(frame, origin);
+  }
+  return budget;
 }
 
 /// Shows the kernel all that is to be sent; true if some of it waits for the kernel.
 bool LinuxDatapath::flush() {
   bool is_waiting = false;
   for (auto& interface : interfaces_) {
-    if (interface == nullptr) continue;
-    for (auto& port : interface->ports()) {
+    if (interface.opened == nullptr) continue;
+    for (auto& port : interface.opened->ports()) {
       port->flush();
       is_waiting = is_waiting || port->wants_flush();
     }
@@ -157,12 +262,21 @@ void LinuxDatapath::handle_events() {
       // The answers are errors only; the frames concerned run out of time.
       (void)requests_->receive([](const nlmsghdr&) {});
     }
-    if (descriptor != timer_.get()) continue;
-    std::uint64_t expirations = 0;
-    if (::read(timer_.get(), &expirations, sizeof(expirations)) > 0) neighbours_->advance(now_);
-    for (auto& interface : interfaces_) {
-      if (interface != nullptr) interface->watch_drops(log_);
+    if (descriptor == timer_.get()) tick();
+    for (std::size_t number = 0; number < interfaces_.size(); ++number) {
+      if (descriptor == host_->fd(number)) interfaces_[number].has_host_frames = true;
     }
+  }
+}
+
+void LinuxDatapath::tick() {
+  std::uint64_t expirations = 0;
+  if (::read(timer_.get(), &expirations, sizeof(expirations)) <= 0) return;
+  neighbours_->advance(now_);
+  network_->advance(now_);
+  try_again();
+  for (auto& interface : interfaces_) {
+    if (interface.opened != nullptr) interface.opened->watch_drops(log_);
   }
 }
 
@@ -177,8 +291,14 @@ bool LinuxDatapath::poll(Timestamp now, std::size_t budget) {
     is_more = false;
     for (std::size_t i = 0; i < interfaces_.size() && total < budget; ++i) {
       const std::size_t which = (turn_ + i) % interfaces_.size();
-      if (interfaces_[which] == nullptr) continue;
-      for (auto& port : interfaces_[which]->ports()) {
+      auto& interface = interfaces_[which];
+      if (interface.has_host_frames) {
+        const auto count = receive_from_host(which, std::min(budget - total, kBurst));
+        total += count;
+        is_more = is_more || count == kBurst;
+      }
+      if (interface.opened == nullptr) continue;
+      for (auto& port : interface.opened->ports()) {
         if (total >= budget) break;
         const auto count = receive(which, *port, budget - total);
         total += count;
@@ -195,7 +315,7 @@ bool LinuxDatapath::poll(Timestamp now, std::size_t budget) {
 std::vector<InterfaceStatus> LinuxDatapath::status() const {
   std::vector<InterfaceStatus> result;
   for (const auto& interface : interfaces_) {
-    if (interface != nullptr) result.push_back(interface->status());
+    if (interface.opened != nullptr) result.push_back(interface.opened->status());
   }
   return result;
 }

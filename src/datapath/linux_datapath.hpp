@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "datapath/datapath.hpp"
@@ -11,7 +12,9 @@
 #include "datapath/neighbours.hpp"
 #include "datapath/network_follower.hpp"
 #include "datapath/raw_socket.hpp"
+#include "datapath/segmenter.hpp"
 #include "datapath/served_interface.hpp"
+#include "datapath/vlan_tags.hpp"
 
 namespace lb::datapath {
 
@@ -30,19 +33,38 @@ class LinuxDatapath final : public Datapath {
   struct Origin {
     std::size_t interface;  ///< number of the served interface that the packet came in by
     std::uint32_t queue;
+    bool is_from_host = false;  ///< no: it was leaving by that interface, sent by the host itself
+    VlanTags tags = {};         ///< that the frame had
+  };
+  struct Served {
+    ServedInterface::Plan plan;
+    std::uint32_t sockets = 0;                ///< slots of the socket map that are set aside for it
+    std::unique_ptr<ServedInterface> opened;  ///< null: the interface is gone
+    std::string trouble;                      ///< why it can't be opened again, as told last
+    bool has_host_frames = false;             ///< the host's queue was readable
   };
 
   [[nodiscard]] Outcome<void> open_interfaces(const DatapathOptions& options);
+  [[nodiscard]] Outcome<void> open_one(Served& served);
   [[nodiscard]] Outcome<void> open_neighbours();
   [[nodiscard]] Outcome<void> open_events();
   [[nodiscard]] Outcome<void> watch(int descriptor);
+  [[nodiscard]] Outcome<void> watch_ports(ServedInterface& interface);
   void warn_of_vlans(const std::vector<LinkChange>& links) const;
   void link_changed(const LinkChange& link);
+  void try_again();
+  [[nodiscard]] Outcome<void> reopen(std::size_t number, const LinkChange& link);
+  void tick();
 
   std::size_t receive(std::size_t interface, XskPort& port, std::size_t budget);
-  void process(Frame frame, const Origin& origin);
+  std::size_t receive_from_host(std::size_t interface, std::size_t budget);
+  bool join(XskPort& port, const Frame& frame, const Origin& origin);
+  void process(Frame frame, Origin origin, const net::IpAddress* segment_to = nullptr);
+  [[nodiscard]] bool process_large(std::span<const std::byte> frame, const Origin& origin);
   void settle(Frame frame, const engine::Verdict& verdict, const Origin& origin);
-  void settle_output(const engine::OutputFrame& output, const Origin& origin);
+  void settle_output(engine::OutputFrame output, const Origin& origin);
+  void leave(std::span<std::byte> frame, const Origin& origin);
+  [[nodiscard]] Frame match_tags(Frame frame, const Origin& origin, engine::InterfaceId out);
   void send(Frame frame, engine::InterfaceId out, std::uint32_t queue);
   void send_raw(engine::InterfaceId out, std::span<const std::byte> frame);
   void deliver(std::span<const std::byte> frame, const Origin& origin);
@@ -60,12 +82,15 @@ class LinuxDatapath final : public Datapath {
   std::unique_ptr<SteerProgram> program_;
   std::unique_ptr<SteeringMaps> steering_;
   std::unique_ptr<FrameMemory> memory_;
-  Umem umem_;
   std::optional<RawSocket> raw_;
   std::optional<NetlinkSocket> requests_;
   std::unique_ptr<Neighbours> neighbours_;
   std::unique_ptr<HostPath> host_;
-  std::vector<std::unique_ptr<ServedInterface>> interfaces_;  // null: gone
+  std::vector<Served> interfaces_;
+  std::uint32_t sockets_ = 0;  ///< slots of the socket map that are set aside
+  const engine::NetworkView* view_ = nullptr;
+  SegmentSizes segment_sizes_;
+  std::uint32_t identification_ = 0;  ///< of IPv6 packets that are cut up here
   FileDescriptor timer_;
   FileDescriptor epoll_;
   std::size_t turn_ = 0;  ///< which interface poll() begins with

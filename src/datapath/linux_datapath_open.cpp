@@ -26,6 +26,7 @@ using engine::InterfaceId;
 LinuxDatapath::~LinuxDatapath() { director_.set_steering_listener(nullptr); }
 
 Outcome<void> LinuxDatapath::open(const DatapathOptions& options, engine::NetworkView& network) {
+  view_ = &network;
   auto follower = NetworkFollower::create(network, log_);
   if (!follower) return tl::unexpected(follower.error());
   network_ = std::move(*follower);
@@ -62,40 +63,32 @@ Outcome<void> LinuxDatapath::open_interfaces(const DatapathOptions& options) {
   }
   const auto ring_size =
       std::bit_floor(std::clamp(options.frames_per_queue / 2, kSmallestRing, kLargestRing));
-  std::uint32_t sockets = 0;
-  std::vector<ServedInterface::Plan> plans;
   for (const auto& link : *links) {
     const auto queues = queue_counts(link);
-    plans.push_back({.link = link,
-                     .queues = queues,
-                     .first_socket = sockets,
-                     .ring_size = ring_size,
-                     .mode = options.xdp_mode});
-    sockets += queues.receive;
+    Served served;
+    served.plan = {.link = link,
+                   .queues = queues,
+                   .first_socket = sockets_,
+                   .host_queue = static_cast<std::uint32_t>(interfaces_.size()),
+                   .ring_size = ring_size,
+                   .mode = options.xdp_mode};
+    served.sockets = queues.receive;
+    interfaces_.push_back(std::move(served));
+    sockets_ += queues.receive;
   }
-  if (sockets > STEER_MAX_SOCKETS) {
+  if (sockets_ > STEER_MAX_SOCKETS) {
     return tl::unexpected(
         fmt::format("the interfaces have {} receive queues together; {} can be served (ethtool -L)",
-                    sockets, static_cast<int>(STEER_MAX_SOCKETS)));
+                    sockets_, static_cast<int>(STEER_MAX_SOCKETS)));
   }
-  auto memory = FrameMemory::create(std::size_t{sockets} * ring_size * 2);
+  auto memory = FrameMemory::create(std::size_t{sockets_} * ring_size * 2);
   if (!memory) return tl::unexpected(memory.error());
   memory_ = std::move(*memory);
-  if (auto created = umem_.create(*memory_, ring_size); !created) return created;
 
-  const ServedInterface::Shared shared{
-      .program = *program_, .umem = umem_, .memory = *memory_, .log = log_};
   std::vector<HostPath::Exit> exits;
-  for (auto& plan : plans) {
-    auto opened = ServedInterface::open(shared, std::move(plan));
-    if (!opened) return tl::unexpected(opened.error());
-    auto& interface = *opened;
-    log_(LogLevel::kInfo,
-         fmt::format("interface {}: {} XDP, {} queue{}", interface->name(),
-                     interface->is_native() ? "native" : "generic", interface->ports().size(),
-                     interface->ports().size() == 1 ? "" : "s"));
-    exits.push_back({.interface = interface->id(), .is_native = interface->is_native()});
-    interfaces_.push_back(std::move(interface));
+  for (auto& served : interfaces_) {
+    if (auto opened = open_one(served); !opened) return opened;
+    exits.push_back({.interface = served.opened->id(), .is_native = served.opened->is_native()});
   }
   warn_of_vlans(all);
   auto host = HostPath::create(*program_, exits);
@@ -104,18 +97,30 @@ Outcome<void> LinuxDatapath::open_interfaces(const DatapathOptions& options) {
   return {};
 }
 
+Outcome<void> LinuxDatapath::open_one(Served& served) {
+  auto opened =
+      ServedInterface::open({.program = *program_, .memory = *memory_, .log = log_}, served.plan);
+  if (!opened) return tl::unexpected(opened.error());
+  served.opened = std::move(*opened);
+  const auto queues = served.opened->ports().size();
+  log_(LogLevel::kInfo, fmt::format("interface {}: {} XDP, {} queue{}", served.opened->name(),
+                                    served.opened->is_native() ? "native" : "generic", queues,
+                                    queues == 1 ? "" : "s"));
+  return {};
+}
+
 void LinuxDatapath::warn_of_vlans(const std::vector<LinkChange>& links) const {
   for (const auto& link : links) {
     if (link.kind != "vlan") continue;
     const auto below = std::find_if(interfaces_.begin(), interfaces_.end(), [&](const auto& other) {
-      return static_cast<std::uint32_t>(other->id()) == link.below;
+      return static_cast<std::uint32_t>(other.opened->id()) == link.below;
     });
-    if (below == interfaces_.end() || !strips_vlan_tags((*below)->name())) continue;
+    if (below == interfaces_.end() || !strips_vlan_tags(below->opened->name())) continue;
     log_(LogLevel::kWarning,
          fmt::format("interface {}: VLAN tags of received packets are taken out before XDP sees "
                      "them, so packets of {} are taken for untagged ones; turn that off (ethtool "
                      "-K {} rxvlan off)",
-                     (*below)->name(), link.interface.name, (*below)->name()));
+                     below->opened->name(), link.interface.name, below->opened->name()));
   }
 }
 
@@ -158,10 +163,16 @@ Outcome<void> LinuxDatapath::open_events() {
   if (auto added = watch(timer_.get()); !added) return added;
   if (auto added = watch(network_->fd()); !added) return added;
   if (auto added = watch(requests_->fd()); !added) return added;
-  for (auto& interface : interfaces_) {
-    for (auto& port : interface->ports()) {
-      if (auto added = watch(port->fd()); !added) return added;
-    }
+  for (std::size_t number = 0; number < interfaces_.size(); ++number) {
+    if (auto added = watch(host_->fd(number)); !added) return added;
+    if (auto added = watch_ports(*interfaces_[number].opened); !added) return added;
+  }
+  return {};
+}
+
+Outcome<void> LinuxDatapath::watch_ports(ServedInterface& interface) {
+  for (auto& port : interface.ports()) {
+    if (auto added = watch(port->fd()); !added) return added;
   }
   return {};
 }

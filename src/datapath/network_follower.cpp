@@ -14,6 +14,9 @@ constexpr std::array<unsigned, 6> kGroups = {RTNLGRP_LINK,        RTNLGRP_NEIGH,
                                              RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
                                              RTNLGRP_IPV4_ROUTE,  RTNLGRP_IPV6_ROUTE};
 
+/// RFC 1191, 6.3, which IPv6 follows (RFC 8201, 5.4).
+constexpr Duration kPathMtuLifetime = std::chrono::minutes(10);
+
 std::uint8_t full_length(const net::IpAddress& address) noexcept {
   return static_cast<std::uint8_t>(address.size() * 8);
 }
@@ -270,6 +273,19 @@ void NetworkFollower::poll() {
   }
   if (!is_stale_) return;
   if (auto read = resync(); !read) log_(LogLevel::kError, read.error());
+}
+
+void NetworkFollower::advance(Timestamp now) {
+  if (now < next_forget_) return;
+  next_forget_ = now + kPathMtuLifetime;
+  view_.forget_path_mtus();
+}
+
+const LinkChange* NetworkFollower::link(std::string_view name) const {
+  for (const auto& [id, link] : known_.links) {
+    if (link.interface.name == name) return &link;
+  }
+  return nullptr;
 }
 
 std::vector<LinkChange> NetworkFollower::links() const {

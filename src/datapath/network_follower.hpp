@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <string_view>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "datapath/netlink_socket.hpp"
 #include "datapath/network_changes.hpp"
 #include "engine/network_view.hpp"
+#include "net/time.hpp"
 
 namespace lb::datapath {
 
@@ -35,7 +37,12 @@ class NetworkFollower {
   /// Applies the notifications that wait.
   void poll();
 
+  /// Forgets from time to time what was learnt by ICMP: paths change.
+  void advance(Timestamp now);
+
   [[nodiscard]] std::vector<LinkChange> links() const;
+  /// The link of a name, or null; valid until the next poll().
+  [[nodiscard]] const LinkChange* link(std::string_view name) const;
 
  private:
   using InterfaceId = engine::InterfaceId;
@@ -70,6 +77,7 @@ class NetworkFollower {
   NetlinkSocket dumps_;
   Listeners listeners_;
   Snapshot known_;
+  Timestamp next_forget_{};
   bool is_stale_ = false;  ///< something may have changed untold
 };
 

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <cstring>
 #include <string>
 #include <string_view>
@@ -16,7 +17,9 @@ using Outcome = tl::expected<T, std::string>;
 
 /// A sentence of the form "<what>: <the system's error text>".
 [[nodiscard]] inline tl::unexpected<std::string> system_failure(std::string_view what, int error) {
-  return tl::unexpected(fmt::format("{}: {}", what, std::strerror(error)));
+  const bool is_files = error == EMFILE || error == ENFILE;
+  return tl::unexpected(fmt::format("{}: {}{}", what, std::strerror(error),
+                                    is_files ? "; allow more open files (ulimit -n)" : ""));
 }
 
 }  // namespace lb::datapath

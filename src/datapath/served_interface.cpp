@@ -26,42 +26,54 @@ Outcome<void> check_mtu(const LinkChange& link) {
 Outcome<std::unique_ptr<ServedInterface>> ServedInterface::open(const Shared& shared, Plan plan) {
   std::unique_ptr<ServedInterface> result(new ServedInterface(shared.program, std::move(plan)));
   const auto& link = result->plan_.link;
-  const auto queues = result->plan_.queues;
   if (auto fits = check_mtu(link); !fits) return tl::unexpected(fits.error());
   auto attached = shared.program.attach(link, result->plan_.mode, shared.log);
   if (!attached) return tl::unexpected(attached.error());
   result->attachment_ = std::move(*attached);
-  if (!result->is_native()) {
-    result->merging_off_.emplace(link.interface.name, shared.log);
-    if (link.kind == "veth") {
-      shared.log(LogLevel::kWarning,
-                 fmt::format("interface {}: with generic XDP its veth peer must not segment late "
-                             "(ethtool -K PEER tso off gso off); native XDP needs no such setting",
-                             link.interface.name));
-    }
+  if (!result->is_native()) result->merging_off_.emplace(link.interface.name, shared.log);
+  if (auto opened = result->open_ports(shared); !opened) return tl::unexpected(opened.error());
+  const bool takes_large = std::all_of(result->ports_.begin(), result->ports_.end(),
+                                       [](const auto& port) { return port->takes_large(); });
+  if (!result->is_native() && link.kind == "veth" && !takes_large) {
+    shared.log(LogLevel::kWarning,
+               fmt::format("interface {}: with generic XDP on a kernel before 6.9 its veth peer "
+                           "must not segment late (ethtool -K PEER tso off gso off)",
+                           link.interface.name));
   }
+  auto egress = EgressHook::attach(shared.program.catch_program(), link);
+  if (!egress) return tl::unexpected(egress.error());
+  result->egress_ = std::move(*egress);
+  auto told =
+      shared.program.set_interface(link.interface.id, {.first_socket = result->plan_.first_socket,
+                                                       .queues = result->plan_.queues.receive,
+                                                       .host_queue = result->plan_.host_queue});
+  if (!told) return tl::unexpected(told.error());
+  return result;
+}
 
-  for (std::uint32_t queue = 0; queue < queues.receive; ++queue) {
-    auto port = XskPort::open(shared.umem, shared.memory,
+Outcome<void> ServedInterface::open_ports(const Shared& shared) {
+  const auto& link = plan_.link;
+  if (auto created = umem_.create(shared.memory, plan_.ring_size); !created) return created;
+  for (std::uint32_t queue = 0; queue < plan_.queues.receive; ++queue) {
+    const std::uint32_t slot = plan_.first_socket + queue;
+    auto port = XskPort::open(umem_, shared.memory,
                               {.interface = link.interface.id,
                                .name = link.interface.name,
                                .queue = queue,
-                               .ring_size = result->plan_.ring_size});
+                               .ring_size = plan_.ring_size,
+                               .number = static_cast<FrameMemory::Holder>(slot + 1),
+                               .takes_large = !is_native()});
     if (!port) return tl::unexpected(port.error());
-    const std::uint32_t slot = result->plan_.first_socket + queue;
     const int fd = (*port)->fd();
     if (::bpf_map_update_elem(shared.program.socket_map(), &slot, &fd, BPF_ANY) != 0) {
       return system_failure(
           fmt::format("interface {}: cannot steer to an AF_XDP socket", link.interface.name),
           errno);
     }
-    result->ports_.push_back(std::move(*port));
+    ports_.push_back(std::move(*port));
   }
-  result->sending_ports_ = std::min<std::size_t>(queues.transmit, result->ports_.size());
-  auto told =
-      shared.program.set_interface(link.interface.id, result->plan_.first_socket, queues.receive);
-  if (!told) return tl::unexpected(told.error());
-  return result;
+  sending_ports_ = std::min<std::size_t>(plan_.queues.transmit, ports_.size());
+  return {};
 }
 
 ServedInterface::~ServedInterface() { program_.remove_interface(id()); }
@@ -86,9 +98,10 @@ void ServedInterface::watch_drops(const Log& log) {
       fmt::format("interface {}: {} frames for the director were lost so far: more came than it "
                   "could take, or larger ones than {} bytes{}",
                   name(), drops, FrameMemory::kLargestFrame,
-                  is_native() ? ""
-                              : " (in generic mode segmentation offload of a veth peer makes such: "
-                                "ethtool -K PEER tso off gso off)"));
+                  is_native() || ports_.front()->takes_large()
+                      ? ""
+                      : " (in generic mode segmentation offload of a veth peer makes such: "
+                        "ethtool -K PEER tso off gso off)"));
 }
 
 }  // namespace lb::datapath

@@ -6,18 +6,18 @@
 #include <vector>
 
 #include "datapath/device.hpp"
+#include "datapath/egress_hook.hpp"
 #include "datapath/frame_memory.hpp"
 #include "datapath/steer_program.hpp"
 #include "datapath/xsk_port.hpp"
 
 namespace lb::datapath {
 
-/// An interface with its XDP program and a socket for each receive queue.
+/// An interface with its programs (XDP, tc) and a socket for each receive queue.
 class ServedInterface {
  public:
   struct Shared {
     SteerProgram& program;
-    Umem& umem;
     FrameMemory& memory;
     Log log;
   };
@@ -25,11 +25,12 @@ class ServedInterface {
     LinkChange link;
     QueueCounts queues;
     std::uint32_t first_socket = 0;  ///< slot in the program's socket map
+    std::uint32_t host_queue = 0;    ///< of the TAP, for what the host itself sends
     std::uint32_t ring_size = 0;
     XdpMode mode = XdpMode::kAuto;
   };
 
-  /// Attaches the program and opens the sockets; undoes what it did when it fails.
+  /// Attaches the programs and opens the sockets; undoes what it did when it fails.
   [[nodiscard]] static Outcome<std::unique_ptr<ServedInterface>> open(const Shared& shared,
                                                                       Plan plan);
   ~ServedInterface();
@@ -49,12 +50,16 @@ class ServedInterface {
   void watch_drops(const Log& log);
 
  private:
+  [[nodiscard]] Outcome<void> open_ports(const Shared& shared);
+
   ServedInterface(SteerProgram& program, Plan plan) : program_(program), plan_(std::move(plan)) {}
 
   SteerProgram& program_;
   Plan plan_;
   std::optional<MergingOff> merging_off_;
   SteerProgram::Attachment attachment_;
+  std::unique_ptr<EgressHook> egress_;
+  Umem umem_;
   std::vector<std::unique_ptr<XskPort>> ports_;
   std::size_t sending_ports_ = 1;
   bool has_told_drops_ = false;

@@ -121,11 +121,11 @@ Outcome<SteerProgram::Attachment> SteerProgram::attach(const LinkChange& link, X
       fmt::format("interface {}: cannot attach the XDP program: {}", name, generic.error()));
 }
 
-Outcome<void> SteerProgram::set_interface(engine::InterfaceId id, std::uint32_t first_socket,
-                                          std::uint32_t queues) const {
+Outcome<void> SteerProgram::set_interface(engine::InterfaceId id,
+                                          const steer_interface& interface) const {
   const auto key = static_cast<std::uint32_t>(id);
-  const steer_interface value{.first_socket = first_socket, .queues = queues};
-  if (::bpf_map_update_elem(::bpf_map__fd(object_->maps.interfaces), &key, &value, BPF_ANY) != 0) {
+  if (::bpf_map_update_elem(::bpf_map__fd(object_->maps.interfaces), &key, &interface, BPF_ANY) !=
+      0) {
     return system_failure("cannot tell the XDP program of an interface", errno);
   }
   return {};
@@ -145,12 +145,29 @@ Outcome<void> SteerProgram::set_host_interface(std::uint32_t queue, engine::Inte
   return {};
 }
 
+Outcome<void> SteerProgram::set_host_device(engine::InterfaceId id) const {
+  const std::uint32_t key = 0;
+  const auto value = static_cast<std::uint32_t>(id);
+  if (::bpf_map_update_elem(::bpf_map__fd(object_->maps.host_device), &key, &value, BPF_ANY) != 0) {
+    return system_failure("cannot tell the tc program of the TAP device", errno);
+  }
+  return {};
+}
+
 int SteerProgram::socket_map() const noexcept { return ::bpf_map__fd(object_->maps.sockets); }
 
 int SteerProgram::xdp_program() const noexcept { return ::bpf_program__fd(object_->progs.steer); }
 
 int SteerProgram::return_program() const noexcept {
   return ::bpf_program__fd(object_->progs.return_to_host);
+}
+
+int SteerProgram::catch_program() const noexcept {
+  return ::bpf_program__fd(object_->progs.catch_answers);
+}
+
+int SteerProgram::queue_program() const noexcept {
+  return ::bpf_program__fd(object_->progs.pick_queue);
 }
 
 SteeringMaps::Maps SteerProgram::endpoint_maps() const noexcept {

@@ -37,16 +37,21 @@ class SteerProgram {
   [[nodiscard]] Outcome<Attachment> attach(const LinkChange& link, XdpMode mode,
                                            const Log& log) const;
 
-  /// Tells the program of an interface's sockets: `queues` slots from `first_socket`.
-  [[nodiscard]] Outcome<void> set_interface(engine::InterfaceId id, std::uint32_t first_socket,
-                                            std::uint32_t queues) const;
+  /// Tells the programs of an interface.
+  [[nodiscard]] Outcome<void> set_interface(engine::InterfaceId id,
+                                            const steer_interface& interface) const;
   void remove_interface(engine::InterfaceId id) const noexcept;
   /// Tells which interface the frames of the TAP's `queue` return to.
   [[nodiscard]] Outcome<void> set_host_interface(std::uint32_t queue, engine::InterfaceId id) const;
 
+  /// Tells the programs of the TAP: from now on answers of the host's own servers are caught.
+  [[nodiscard]] Outcome<void> set_host_device(engine::InterfaceId id) const;
+
   [[nodiscard]] int socket_map() const noexcept;
   [[nodiscard]] int xdp_program() const noexcept;
   [[nodiscard]] int return_program() const noexcept;  ///< the tc program for the TAP
+  [[nodiscard]] int catch_program() const noexcept;   ///< the tc program for egress
+  [[nodiscard]] int queue_program() const noexcept;   ///< picks the TAP's queue
   [[nodiscard]] SteeringMaps::Maps endpoint_maps() const noexcept;
   [[nodiscard]] const std::array<std::uint8_t, 12>& return_secret() const noexcept {
     return secret_;

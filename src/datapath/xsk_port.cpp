@@ -20,12 +20,16 @@ constexpr std::chrono::milliseconds kBindPause{10};
 constexpr int kFramesPerCall = 32;
 /// Room for a full transmit ring of frames in flight; the default holds about 90.
 constexpr int kSendBuffer = 16 << 20;
+/// Frames in several chunks (Linux 6.6; <linux/if_xdp.h> may be older).
+constexpr std::uint16_t kUseSeveralChunks = 1U << 4;  // XDP_USE_SG
+constexpr std::uint32_t kContinues = 1U << 0;         // XDP_PKT_CONTD
 
 std::string open_failure(const XskPort::Place& place, int error) {
   std::string text = fmt::format("interface {}: cannot open an AF_XDP socket on queue {}: {}",
                                  place.name, place.queue, std::strerror(error));
   if (error == EBUSY) text += "; another program receives from this queue";
   if (error == EPERM) text += "; run as root (CAP_NET_RAW)";
+  if (error == EMFILE || error == ENFILE) text += "; allow more open files (ulimit -n)";
   if (error == ENOBUFS || error == ENOMEM) {
     text += "; allow locked memory (ulimit -l unlimited) or take fewer frames a queue";
   }
@@ -48,6 +52,7 @@ Outcome<void> Umem::create(const FrameMemory& memory, std::uint32_t ring_size) {
   std::string hint;
   if (error == -EPERM) hint = " (run as root: CAP_NET_RAW)";
   if (error == -ENOBUFS || error == -ENOMEM) hint = " (allow locked memory: ulimit -l unlimited)";
+  if (error == -EMFILE || error == -ENFILE) hint = " (allow more open files: ulimit -n)";
   if (error == -EAFNOSUPPORT) hint = " (this kernel has no CONFIG_XDP_SOCKETS)";
   return system_failure("cannot register memory for AF_XDP" + hint, -error);
 }
@@ -58,7 +63,7 @@ Umem::~Umem() {
 
 Outcome<std::unique_ptr<XskPort>> XskPort::open(Umem& umem, FrameMemory& memory, Place place) {
   std::unique_ptr<XskPort> port(new XskPort(memory, std::move(place)));
-  const auto& at = port->place_;
+  auto& at = port->place_;
   if (!umem.rings_taken) {
     port->fill_ = &umem.fill;
     port->completion_ = &umem.completion;
@@ -68,11 +73,17 @@ Outcome<std::unique_ptr<XskPort>> XskPort::open(Umem& umem, FrameMemory& memory,
   config.tx_size = at.ring_size;
   config.libxdp_flags = XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD;
   config.bind_flags = XDP_COPY | XDP_USE_NEED_WAKEUP;
+  if (at.takes_large) config.bind_flags |= kUseSeveralChunks;
   int error = 0;
   for (int attempt = 0; attempt < kBindAttempts; ++attempt) {
     error = ::xsk_socket__create_shared(&port->socket_, at.name.c_str(), at.queue, umem.umem,
                                         &port->receive_, &port->transmit_, port->fill_,
                                         port->completion_, &config);
+    if (error == -EINVAL && at.takes_large) {
+      at.takes_large = false;
+      config.bind_flags &= static_cast<std::uint16_t>(~kUseSeveralChunks);
+      continue;
+    }
     if (error != -EBUSY) break;
     std::this_thread::sleep_for(kBindPause);
   }
@@ -88,9 +99,8 @@ Outcome<std::unique_ptr<XskPort>> XskPort::open(Umem& umem, FrameMemory& memory,
 }
 
 XskPort::~XskPort() {
-  // The chunks in the rings never come back. Ports close when the data path ends, or when their
-  // interface is gone; every queue brought its own number of chunks, so the others keep theirs.
   if (socket_ != nullptr) ::xsk_socket__delete(socket_);
+  memory_.recover(place_.number);
 }
 
 std::size_t XskPort::receive(std::span<Frame> room) noexcept {
@@ -102,7 +112,9 @@ std::size_t XskPort::receive(std::span<Frame> room) noexcept {
     constexpr std::uint64_t kMask = FrameMemory::kChunkSize - 1;
     room[i] = {.chunk = descriptor->addr & ~kMask,
                .offset = static_cast<std::uint32_t>(descriptor->addr & kMask),
-               .length = descriptor->len};
+               .length = descriptor->len,
+               .continues = (descriptor->options & kContinues) != 0};
+    memory_.set_holder(descriptor->addr, FrameMemory::kNobody);
   }
   if (count != 0) ::xsk_ring_cons__release(&receive_, count);
   counters_.received += count;
@@ -117,6 +129,7 @@ bool XskPort::send(const Frame& frame) noexcept {
   }
   auto* descriptor = ::xsk_ring_prod__tx_desc(&transmit_, index);
   *descriptor = {.addr = frame.chunk + frame.offset, .len = frame.length, .options = 0};
+  memory_.set_holder(frame.chunk, place_.number);
   ++staged_;
   ++counters_.sent;
   return true;
@@ -171,7 +184,9 @@ void XskPort::refill() noexcept {
   std::uint32_t index = 0;
   if (count == 0 || ::xsk_ring_prod__reserve(fill_, count, &index) == 0) return;
   for (std::uint32_t i = 0; i < count; ++i) {
-    *::xsk_ring_prod__fill_addr(fill_, index + i) = memory_.take();
+    const auto chunk = memory_.take();
+    memory_.set_holder(chunk, place_.number);
+    *::xsk_ring_prod__fill_addr(fill_, index + i) = chunk;
   }
   ::xsk_ring_prod__submit(fill_, count);
 }

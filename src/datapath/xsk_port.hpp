@@ -7,6 +7,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "datapath/frame_memory.hpp"
 #include "datapath/outcome.hpp"
@@ -14,7 +15,7 @@
 
 namespace lb::datapath {
 
-/// The UMEM over a frame memory, with the rings of the first socket.
+/// The UMEM of one interface over the frame memory, with the rings of its first socket.
 struct Umem {
   xsk_umem* umem = nullptr;
   xsk_ring_prod fill{};
@@ -40,6 +41,8 @@ class XskPort {
     std::string name;
     std::uint32_t queue = 0;
     std::uint32_t ring_size = 0;
+    FrameMemory::Holder number = 1;  ///< that no other open port has; not 0
+    bool takes_large = false;        ///< wants frames in several chunks, if the kernel has them
   };
   struct Counters {
     std::uint64_t received = 0;
@@ -56,7 +59,7 @@ class XskPort {
   [[nodiscard]] const Place& place() const noexcept { return place_; }
   [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
 
-  /// Takes up to `room.size()` received frames; they belong to the caller.
+  /// Takes up to `room.size()` received frames (or parts of such); they belong to the caller.
   [[nodiscard]] std::size_t receive(std::span<Frame> room) noexcept;
   /// Queues a frame and takes its chunk; false (the caller keeps it) if the ring is full.
   [[nodiscard]] bool send(const Frame& frame) noexcept;
@@ -64,6 +67,10 @@ class XskPort {
   void flush() noexcept;
   /// True if the kernel has not taken all that is queued and may take it soon.
   [[nodiscard]] bool wants_flush() const noexcept { return wants_flush_; }
+  /// What has come of a frame in several chunks; the caller adds and takes.
+  [[nodiscard]] std::vector<std::byte>& partial() noexcept { return partial_; }
+  /// True if frames larger than a chunk are received, in parts.
+  [[nodiscard]] bool takes_large() const noexcept { return place_.takes_large; }
   /// Frames lost before they got here, as the kernel counts them.
   [[nodiscard]] std::uint64_t receive_drops() const noexcept;
 
@@ -86,6 +93,7 @@ class XskPort {
   std::uint32_t staged_ = 0;  ///< in the transmit ring, not yet shown to the kernel
   bool wants_flush_ = false;
   Counters counters_;
+  std::vector<std::byte> partial_;
 };
 
 }  // namespace lb::datapath
