@@ -187,8 +187,8 @@ Verdict forward(DirectorState& state, PacketContext& context, ConnectionId id) {
 }
 
 Verdict decide(DirectorState& state, PacketContext& context) {
-  // Without any service IPVS is off, and connections that are left are nobody's.
-  if (state.services.size() == 0) return Verdict::host();
+  // Without any service of its family IPVS is off, and connections that are left are nobody's.
+  if (!state.services.has(context.headers.family())) return Verdict::host();
   if (is_related_icmp(context.headers)) {
     return forward_icmp_error(state, context).value_or(Verdict::host());
   }

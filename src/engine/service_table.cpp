@@ -66,6 +66,7 @@ Service* ServiceTable::find_for_packet(std::uint32_t mark, net::Protocol protoco
 }
 
 void ServiceTable::count(const model::ServiceKey& key, std::int32_t change) noexcept {
+  (key.family == net::Family::kIpv4 ? ipv4_services_ : ipv6_services_) += change;
   if (key.fwmark != 0) {
     mark_services_ += change;
   } else if (key.port == net::Port{}) {

@@ -65,6 +65,10 @@ class ServiceTable {
   /// By address first, then by mark; newest first.
   [[nodiscard]] std::vector<Service*> in_order() const;
   [[nodiscard]] std::size_t size() const noexcept { return services_.size(); }
+  /// True if any service is of `family`.
+  [[nodiscard]] bool has(net::Family family) const noexcept {
+    return (family == net::Family::kIpv4 ? ipv4_services_ : ipv6_services_) != 0;
+  }
   [[nodiscard]] bool has_marks() const noexcept { return mark_services_ != 0; }
 
  private:
@@ -76,7 +80,9 @@ class ServiceTable {
   tsl::robin_map<model::ServiceKey, Service*, KeyHash> by_key_;
   std::vector<std::unique_ptr<Service>> services_;  // oldest first
   std::vector<Service*> with_engine_;
-  // How many there are of the kinds that need an extra look-up; 0 saves it.
+  // How many there are of each family, and of the kinds that need an extra look-up; 0 saves it.
+  std::int32_t ipv4_services_ = 0;
+  std::int32_t ipv6_services_ = 0;
   std::int32_t mark_services_ = 0;
   std::int32_t ftp_services_ = 0;
   std::int32_t port_zero_services_ = 0;
