@@ -80,7 +80,7 @@ class Scenario:
     def __init__(self, seed):
         self.random = random.Random(seed)
         self.seed = seed
-        self.flows, self.services = [], []
+        self.flows, self.services, self.methods = [], [], {}
 
     def run(self):
         rnd = self.random
@@ -153,7 +153,17 @@ class Scenario:
         if method == "m" and rnd.random() < 0.5 and service.mark is None and port:
             port = rnd.choice((8000, 8080, 80))
         end = f"[{address}]:{port}" if family == 6 else f"{address}:{port}"
+        method = self._method(service, end, method)
         return end, self._server_options(method)
+
+    def _method(self, service, end, method):
+        """The method that may be given to this server.
+
+        Linux keeps a server's route when it changes over to direct routing, and then asks for the
+        virtual address by ARP. We don't copy that.
+        """
+        known = self.methods.setdefault((tuple(service.address()), end), method)
+        return known if method == "g" else method
 
     def _server_options(self, method):
         rnd = self.random
@@ -187,7 +197,8 @@ class Scenario:
         if kind < 0.35 and service.servers:
             at = rnd.randrange(len(service.servers))
             end, options = service.servers[at]
-            options = self._server_options(rnd.choice((options[0][1], options[0][1], "m", "g")))
+            method = rnd.choice((options[0][1], options[0][1], "m", "g"))
+            options = self._server_options(self._method(service, end, method))
             service.servers[at] = (end, options)
             self.director.cmd("ipvsadm", "-e", *address, "-r", end, *options)
         elif kind < 0.55 and service.servers:
