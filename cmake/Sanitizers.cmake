@@ -5,3 +5,7 @@ if(SLUICE_SANITIZE)
                       -fno-omit-frame-pointer)
   add_link_options(-fsanitize=address,undefined -fno-sanitize=vptr)
 endif()
+if(SLUICE_FUZZ)
+  # Every module tells the fuzzing engine which of its branches were taken.
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()

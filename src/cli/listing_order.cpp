@@ -46,6 +46,7 @@ int compare(const model::DestinationInfo& a, const model::DestinationInfo& b) no
 
 template <class Entry>
 void sort_by_compare(std::vector<Entry>& entries) {
+  if (entries.empty()) return;  // qsort takes no null pointer
   std::vector<const Entry*> order(entries.size());
   for (std::size_t i = 0; i < entries.size(); ++i) order[i] = &entries[i];
   std::qsort(order.data(), order.size(), sizeof(const Entry*), [](const void* a, const void* b) {
