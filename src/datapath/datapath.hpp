@@ -31,7 +31,7 @@ using Log = std::function<void(LogLevel, std::string_view)>;
 /// What one served interface looks like to an operator.
 struct InterfaceStatus {
   std::string name;
-  std::string xdp_mode;  ///< "native" or "generic"
+  std::string xdp_mode;  ///< "native", "generic", or "none": the interface is gone for now
   std::uint32_t queues = 0;
   std::uint64_t packets_received = 0;  ///< by the engine
   std::uint64_t packets_sent = 0;

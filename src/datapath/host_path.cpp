@@ -56,11 +56,18 @@ int forbid_own_address(NetlinkSocket& socket, engine::InterfaceId device) {
   return error == EAFNOSUPPORT || error == EOPNOTSUPP ? 0 : error;  // a kernel without IPv6
 }
 
+/// Frames that a queue holds for us: one burst of a server on the director, whose sends nothing
+/// slows down any more. The default of 1000 loses some of those.
+constexpr int kQueueLength = 8192;
+
 int bring_up() noexcept {
   const FileDescriptor socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   auto request = device_request();
   if (!socket.valid() || ::ioctl(socket.get(), SIOCGIFFLAGS, &request) != 0) return errno;
-  request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_UP | IFF_NOARP);
+  const auto flags = request.ifr_flags;
+  request.ifr_qlen = kQueueLength;
+  if (::ioctl(socket.get(), SIOCSIFTXQLEN, &request) != 0) return errno;
+  request.ifr_flags = static_cast<short>(flags | IFF_UP | IFF_NOARP);
   return ::ioctl(socket.get(), SIOCSIFFLAGS, &request) == 0 ? 0 : errno;
 }
 

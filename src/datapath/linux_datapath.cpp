@@ -189,7 +189,14 @@ bool LinuxDatapath::poll(Timestamp now, std::size_t budget) {
 std::vector<InterfaceStatus> LinuxDatapath::status() const {
   std::vector<InterfaceStatus> result;
   for (const auto& interface : interfaces_) {
-    if (interface.opened != nullptr) result.push_back(interface.opened->status());
+    if (interface.opened != nullptr) {
+      result.push_back(interface.opened->status());
+    } else {
+      InterfaceStatus gone;
+      gone.name = interface.plan.link.interface.name;
+      gone.xdp_mode = "none";
+      result.push_back(std::move(gone));
+    }
   }
   return result;
 }

@@ -73,6 +73,8 @@ def test_one_of_two_interfaces_goes(lab):
     assert cluster.client.fetch_many(VIP[4], 3) == ALL
     remove_cable(cluster, "eth1")
     wait_until(lambda: "eth1: it is gone" in log_of(cluster), "the daemon sees it go")
+    status = cluster.director.run(BIN / "sluice", "status")
+    assert "interface eth1, XDP none" in status, status
     assert not works(cluster)
     cluster.client.run("ping", "-c", 1, "-W", 5, DIRECTOR[4])
     lab.connect(cluster.director, "eth1", "int")
@@ -397,4 +399,17 @@ def test_too_few_open_files(lab):
         assert done.returncode == 1, done
         assert "open files" in done.stderr.lower(), done.stderr
     assert limit > 8
+    assert not cluster.director.has_xdp("eth0")
+
+
+def test_too_little_locked_memory(lab):
+    """Frames of AF_XDP are locked memory for who may not lock as much as it likes."""
+    cluster = Cluster(lab, servers=1)
+    cluster.director.had_daemon = True
+    done = cluster.director.attempt(
+        "timeout", "5", "prlimit", "--memlock=1048576", "setpriv", "--bounding-set",
+        "-ipc_lock,-sys_resource", "--inh-caps", "-ipc_lock,-sys_resource",
+        BIN / "sluiced", "--interface", "eth0")
+    assert done.returncode == 1, done
+    assert "allow locked memory" in done.stderr, done.stderr
     assert not cluster.director.has_xdp("eth0")
