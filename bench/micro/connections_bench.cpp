@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A million connections: how long their expiry holds up packets, how much memory they take.
 #include <benchmark/benchmark.h>
-#include <malloc.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -33,6 +32,22 @@ double resident_bytes() {
   return resident * static_cast<double>(sysconf(_SC_PAGESIZE));
 }
 
+// Resident memory of a director with its table full, less that of one without connections. The
+// first benchmark of all, for memory that others have used is not given back.
+void MemoryOfAMillion(benchmark::State& state) {
+  double bytes = 0;
+  for (auto _ : state) {
+    const double before = resident_bytes();
+    Balancer balancer(false, ForwardingMethod::kMasquerade, kCount);
+    const double empty = resident_bytes();
+    if (!balancer.open(kCount)) return state.SkipWithError("not opened");
+    bytes = resident_bytes() - empty;
+    state.counters["empty_MiB"] = (empty - before) / (1 << 20);
+  }
+  state.counters["bytes_per_connection"] = bytes / kCount;
+}
+BENCHMARK(MemoryOfAMillion)->Iterations(1)->Unit(benchmark::kMillisecond);
+
 // All fall due at once; `budget` timers at a time, as the daemon does between packets.
 void ExpireAMillion(benchmark::State& state) {
   const auto budget = static_cast<std::size_t>(state.range(0));
@@ -63,22 +78,6 @@ BENCHMARK(ExpireAMillion)
     ->Arg(4096)
     ->UseManualTime()
     ->Unit(benchmark::kMillisecond);
-
-// Resident memory of a director with its table full, less that of one without connections.
-void MemoryOfAMillion(benchmark::State& state) {
-  double bytes = 0;
-  for (auto _ : state) {
-    malloc_trim(0);  // what earlier benchmarks have left
-    const double before = resident_bytes();
-    Balancer balancer(false, ForwardingMethod::kMasquerade, kCount);
-    const double empty = resident_bytes();
-    if (!balancer.open(kCount)) return state.SkipWithError("not opened");
-    bytes = resident_bytes() - empty;
-    state.counters["empty_MiB"] = (empty - before) / (1 << 20);
-  }
-  state.counters["bytes_per_connection"] = bytes / kCount;
-}
-BENCHMARK(MemoryOfAMillion)->Iterations(1)->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace lb::bench
