@@ -92,6 +92,7 @@ struct ReceiveStep {
   Bytes frame{};
   std::vector<ExpectedFrame> sent{};
   std::vector<Bytes> host_answers{};  ///< IP packets with which the host answered
+  bool to_host = false;               ///< the director's own stack must get it (text cases)
 };
 
 /// A client packet in short form and the server that it was sent to.
@@ -140,6 +141,11 @@ struct SysctlStep {
   std::string value{};
 };
 
+/// What has been dropped so far, by reason (text cases).
+struct DroppedStep {
+  std::vector<std::pair<std::string, std::uint64_t>> reasons{};
+};
+
 struct NoteStep {
   std::string text{};
 };
@@ -150,7 +156,7 @@ struct Step {
   bool loose = false;    ///< differed between the recordings: run, not compared
   std::string note{};
   std::variant<NoteStep, CommandStep, ReceiveStep, FlowStep, ReplyStep, ConnectionsStep, SleepStep,
-               SysctlStep>
+               SysctlStep, DroppedStep>
       action{};
 };
 

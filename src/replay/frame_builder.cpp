@@ -4,6 +4,7 @@
 #include <array>
 #include <string>
 
+#include "replay/byte_writer.hpp"
 #include "replay/frame_checksum.hpp"
 
 namespace lb::replay {
@@ -33,29 +34,6 @@ constexpr auto kChunkTypes = std::to_array<ChunkType>({
     {"CWR", 13, 8},
     {"SHUTDOWN_COMPLETE", 14, 4},
 });
-
-void put8(Bytes& bytes, unsigned value) { bytes.push_back(static_cast<std::byte>(value & 0xff)); }
-void put16(Bytes& bytes, unsigned value) {
-  put8(bytes, value >> 8);
-  put8(bytes, value);
-}
-void put32(Bytes& bytes, std::uint32_t value) {
-  put16(bytes, value >> 16);
-  put16(bytes, value & 0xffff);
-}
-void put_at16(Bytes& bytes, std::size_t offset, unsigned value) {
-  bytes[offset] = static_cast<std::byte>((value >> 8) & 0xff);
-  bytes[offset + 1] = static_cast<std::byte>(value & 0xff);
-}
-void put_text(Bytes& bytes, std::string_view text) {
-  for (const char c : text) put8(bytes, static_cast<unsigned char>(c));
-}
-void put_address(Bytes& bytes, const net::IpAddress& address) {
-  for (std::size_t i = 0; i < address.size(); ++i) put8(bytes, address.bytes()[i]);
-}
-void put_mac(Bytes& bytes, const net::Mac& mac) {
-  for (const auto byte : mac.bytes) put8(bytes, byte);
-}
 
 void put_ports(Bytes& bytes, const ShortPacket& packet) {
   put16(bytes, packet.source.port.to_host());

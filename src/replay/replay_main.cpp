@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "replay/case_file.hpp"
+#include "replay/case_text.hpp"
 #include "replay/exceptions_file.hpp"
 #include "replay/runner.hpp"
 
@@ -24,16 +25,19 @@ constexpr std::size_t kShownWidth = 600;  // of what was expected or got, withou
 
 constexpr const char* kUsage =
     "usage: ipvs-replay [OPTION]... FILE-OR-DIRECTORY...\n"
-    "Plays recorded cases of the kernel's IPVS (*.jsonl) to the engine and compares.\n"
+    "Plays cases to the engine and compares: recorded ones of the kernel's IPVS (*.jsonl), and\n"
+    "ones written by hand (*.case).\n"
     "  --exceptions FILE  cases that are known to fail: `case-id  reason`, one a line\n"
     "  --list-failures    print only the ids of cases that fail\n"
     "  --verbose          print every difference in full, and what passes by tolerance\n"
+    "  --print-recorded   print text cases in the form of recorded ones, instead\n"
     "  --help, --version\n";
 
 struct Options {
   bool verbose = false;
   bool list_failures = false;
   bool has_exceptions = false;
+  bool print_recorded = false;
   lb::replay::Exceptions exceptions;
   std::vector<std::string> paths;
 };
@@ -43,6 +47,25 @@ struct Totals {
   std::size_t failed = 0;
   std::size_t excepted = 0;
 };
+
+bool is_text_case(const std::string& path) { return path.ends_with(".case"); }
+
+tl::expected<lb::replay::Case, lb::replay::FileError> load(const std::string& path) {
+  return is_text_case(path) ? lb::replay::load_text_case(path) : lb::replay::load_case(path);
+}
+
+/// Prints text cases in the form of recorded ones; the exit status.
+int print_recorded_form(const std::vector<std::string>& files) {
+  for (const auto& file : files) {
+    const auto text_case = load(file);
+    if (!text_case) {
+      fmt::print(stderr, "{}\n", text_case.error().to_text());
+      return kExitDiffers;
+    }
+    fmt::print("{}", lb::replay::to_recorded_form(*text_case));
+  }
+  return 0;
+}
 
 /// Adds `path`, or the cases below it in the order of their names; false if it is not there.
 bool add_cases(const std::string& path, std::vector<std::string>& files) {
@@ -55,7 +78,8 @@ bool add_cases(const std::string& path, std::vector<std::string>& files) {
   std::vector<std::string> found;
   for (fs::recursive_directory_iterator it(path, error), end; !error && it != end;
        it.increment(error)) {
-    if (it->path().extension() == ".jsonl") found.push_back(it->path().string());
+    const auto extension = it->path().extension();
+    if (extension == ".jsonl" || extension == ".case") found.push_back(it->path().string());
   }
   std::sort(found.begin(), found.end());
   files.insert(files.end(), found.begin(), found.end());
@@ -110,9 +134,10 @@ void judge(const lb::replay::CaseResult& result, const Options& options, Totals&
 
 /// Reads the command line; a number is the status to exit with at once.
 std::optional<int> read_options(int argc, char** argv, Options& options) {
-  const std::array<option, 6> known{{{"exceptions", required_argument, nullptr, 'e'},
+  const std::array<option, 7> known{{{"exceptions", required_argument, nullptr, 'e'},
                                      {"list-failures", no_argument, nullptr, 'l'},
                                      {"verbose", no_argument, nullptr, 'v'},
+                                     {"print-recorded", no_argument, nullptr, 'p'},
                                      {"help", no_argument, nullptr, 'h'},
                                      {"version", no_argument, nullptr, 'V'},
                                      {}}};
@@ -127,6 +152,8 @@ std::optional<int> read_options(int argc, char** argv, Options& options) {
       options.has_exceptions = true;
     } else if (c == 'l') {
       options.list_failures = true;
+    } else if (c == 'p') {
+      options.print_recorded = true;
     } else if (c == 'v') {
       options.verbose = true;
     } else if (c == 'h') {
@@ -158,9 +185,10 @@ int main(int argc, char** argv) {
       return kExitUsage;
     }
   }
+  if (options.print_recorded) return print_recorded_form(files);
   Totals totals;
   for (const auto& file : files) {
-    const auto recorded = lb::replay::load_case(file);
+    const auto recorded = load(file);
     if (!recorded) {
       fmt::print("{}\n", recorded.error().to_text());
       ++totals.failed;

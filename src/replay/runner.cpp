@@ -73,6 +73,7 @@ class Player {
     lab_.advance_to(step_->time + sleep.seconds);
     if (auto mismatch = compare_frames(sleep.sent, {})) differ("sleep", *std::move(mismatch));
   }
+  void operator()(const DroppedStep& step);
   void operator()(const ConnectionsStep& step);
   void operator()(const CommandStep& command);
   void operator()(const ReceiveStep& receive);
@@ -117,6 +118,28 @@ void Player::operator()(const ConnectionsStep& step) {
   }
 }
 
+void Player::operator()(const DroppedStep& step) {
+  const auto text = [](const std::string& reason, std::uint64_t count) {
+    return " " + reason + (count == 1 ? "" : " " + std::to_string(count));
+  };
+  std::vector<std::string> expected;
+  for (const auto& [reason, count] : step.reasons) expected.push_back(text(reason, count));
+  std::vector<std::string> got;
+  const auto& dropped = lab_.director().counters().dropped;
+  for (std::size_t i = 0; i < dropped.size(); ++i) {
+    if (dropped[i] != 0) got.push_back(text(std::string(engine::kDropReasonLabels[i]), dropped[i]));
+  }
+  std::sort(expected.begin(), expected.end());
+  std::sort(got.begin(), got.end());
+  if (expected == got) return;
+  const auto joined = [](const std::vector<std::string>& parts) {
+    std::string line;
+    for (const auto& part : parts) line += part;
+    return line.empty() ? std::string(" none") : line;
+  };
+  differ("dropped:", {joined(expected), joined(got)});
+}
+
 void Player::operator()(const CommandStep& command) {
   const auto what = arguments_text(command.arguments);
   if (command.arguments.front() != "ipvsadm") {
@@ -147,7 +170,11 @@ void Player::operator()(const CommandStep& command) {
 void Player::operator()(const ReceiveStep& receive) {
   const auto what = receive.port + " < " + describe_frame(receive.frame);
   const auto outcome = lab_.receive(receive.port, receive.frame);
-  if (receive.host_answers.empty()) {
+  if (receive.to_host) {
+    if (outcome.to_host.size() != 1 || !outcome.sent.empty()) {
+      differ(what, {"handed to the host", outcome_text(outcome)});
+    }
+  } else if (receive.host_answers.empty()) {
     compare_sent(what, receive.sent, receive.frame, outcome);
   } else {
     play_host_answers(what, receive, outcome);

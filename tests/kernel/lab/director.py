@@ -246,14 +246,16 @@ class Director:
             sent.append(line | ({"any": stretches} if stretches else {})
                         | ({"by": maker} if maker else {}))
         step = {"op": "rx", "t": at, "port": port, "frame": frame.hex()}
-        self.lines.append(step | ({"note": note} if note else {}) | {"tx": sent})
-        self.last_by_host = to_host
+        self.lines.append(step | ({"note": note} if note else {}) | {"tx": sent}
+                          | ({"to_host": True} if to_host else {}))
         return got
 
     def cmd(self, *argv, stdin=""):
         at = self._now()
         done = subprocess.run(argv, input=stdin, text=True, capture_output=True, check=False)
         step = {"op": "cmd", "t": at, "argv": list(argv)} | ({"stdin": stdin} if stdin else {})
+        if "-d" in argv:
+            time.sleep(0.03)  # expire_nodest_conn works in the background
         step |= {"rc": done.returncode, "out": done.stdout, "err": done.stderr}
         if any(word.startswith("-L") for word in argv[1:]):
             if "--nosort" in argv:
@@ -272,7 +274,8 @@ class Director:
         time.sleep(seconds)
         got = [{"port": name, "frame": frame.hex(), "any": self._random_bytes(frame, False)}
                for name, frame in self._receive()]
-        self.lines.append({"op": "sleep", "t": at, "s": seconds, "tx": got})
+        self.lines.append({"op": "sleep", "t": at, "s": seconds, "tx": got}
+                          | ({"loose": True} if got else {}))
 
     @staticmethod
     def _expiring(seconds):
@@ -286,8 +289,10 @@ class Director:
             for line in file.read().splitlines()[1:]:
                 pro, *ends, state, expires = line.split()[:9]
                 client, virtual, dest = (self._end(*ends[i:i + 2]) for i in (0, 2, 4))
-                found.append({"pro": pro, "expire": int(expires), "state": state, "c": client,
-                              "v": virtual, "d": dest})
+                line = {"pro": pro, "expire": int(expires), "state": state, "c": client,
+                        "v": virtual, "d": dest}
+                if line not in found:  # a long listing repeats some where it is read in pieces
+                    found.append(line)
         found.sort(key=lambda c: (c["pro"], c["c"], c["v"], c["d"], c["state"]))
         self.lines.append({"op": "conns", "t": at, "conns": found})
         return found
