@@ -103,7 +103,7 @@ struct Daemon::State : control::StatusSource {
   [[nodiscard]] std::string version() const override { return own_version; }
   [[nodiscard]] Duration uptime() const override { return now().since_start; }
   [[nodiscard]] std::vector<wire::InterfaceStatus> interfaces() const override;
-  [[nodiscard]] std::vector<wire::NamedCounter> counters() const override { return {}; }
+  [[nodiscard]] std::vector<wire::NamedCounter> counters() const override;
 
   void handle_packets();
   void handle_tick();
@@ -187,6 +187,15 @@ std::vector<wire::InterfaceStatus> Daemon::State::interfaces() const {
                                 {"packets_received", interface.packets_received},
                                 {"packets_sent", interface.packets_sent},
                                 {"receive_drops", interface.receive_drops}}});
+  }
+  return all;
+}
+
+std::vector<wire::NamedCounter> Daemon::State::counters() const {
+  std::vector<wire::NamedCounter> all;
+  if (!datapath) return all;
+  for (const auto& [name, value] : datapath->counters()) {
+    all.push_back({.name = std::string(name), .value = value});
   }
   return all;
 }

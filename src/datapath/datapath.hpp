@@ -38,6 +38,12 @@ struct InterfaceStatus {
   std::uint64_t receive_drops = 0;  ///< of AF_XDP: ring full, no frame
 };
 
+/// A counter of the data path as a whole.
+struct DatapathCounter {
+  std::string_view name;
+  std::uint64_t value = 0;
+};
+
 /// Brings packets from interfaces to a director and back: XDP programs, AF_XDP sockets, the
 /// way to the host's own stack, and the network view fed from rtnetlink.
 class Datapath {
@@ -57,6 +63,8 @@ class Datapath {
   /// packets that waited too long. Returns true if more is waiting.
   virtual bool poll(Timestamp now, std::size_t budget) = 0;
   [[nodiscard]] virtual std::vector<InterfaceStatus> status() const = 0;
+  /// What the steering program did with packets, and losses outside of the engine.
+  [[nodiscard]] virtual std::vector<DatapathCounter> counters() const = 0;
 };
 
 }  // namespace lb::datapath

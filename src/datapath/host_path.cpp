@@ -12,9 +12,9 @@
 #include <sys/uio.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 
-#include "datapath/netlink_socket.hpp"
 #include "datapath/partial_checksum.hpp"
 #include "net/byte_order.hpp"
 
@@ -178,6 +178,34 @@ int HostPath::deliver(std::size_t exit, std::span<const std::byte> frame) noexce
     if (::writev(queue.tap.get(), parts.data(), static_cast<int>(parts.size())) >= 0) return 0;
     if (errno != EINTR) return errno;
   }
+}
+
+void HostPath::ask_losses(NetlinkSocket& socket) const noexcept {
+  std::array<char, 128> buffer{};
+  auto* message = mnl_nlmsg_put_header(buffer.data());
+  message->nlmsg_type = RTM_GETLINK;
+  message->nlmsg_flags = NLM_F_REQUEST;
+  auto* link = static_cast<ifinfomsg*>(mnl_nlmsg_put_extra_header(message, sizeof(ifinfomsg)));
+  link->ifi_index = static_cast<int>(device_);
+  (void)socket.send(*message);  // asked again soon
+}
+
+void HostPath::note(const nlmsghdr& message) noexcept {
+  if (message.nlmsg_type != RTM_NEWLINK ||
+      mnl_nlmsg_get_payload_len(&message) < sizeof(ifinfomsg)) {
+    return;
+  }
+  const auto* link = static_cast<const ifinfomsg*>(mnl_nlmsg_get_payload(&message));
+  if (link->ifi_index != static_cast<int>(device_)) return;
+  const Attributes<IFLA_STATS64 + 1> attributes(message, sizeof(ifinfomsg));
+  const nlattr* found = attributes.find(IFLA_STATS64);
+  rtnl_link_stats64 statistics{};
+  // Newer kernels append fields, older ones have fewer.
+  constexpr std::size_t kNeeded =
+      offsetof(rtnl_link_stats64, tx_dropped) + sizeof(statistics.tx_dropped);
+  if (found == nullptr || mnl_attr_get_payload_len(found) < kNeeded) return;
+  std::memcpy(&statistics, mnl_attr_get_payload(found), kNeeded);
+  losses_ = statistics.tx_dropped;
 }
 
 std::size_t HostPath::receive(std::size_t exit, std::span<std::byte> room) noexcept {

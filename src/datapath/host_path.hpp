@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "datapath/file_descriptor.hpp"
+#include "datapath/netlink_socket.hpp"
 #include "datapath/outcome.hpp"
 #include "datapath/steer_program.hpp"
 #include "engine/network_view.hpp"
@@ -51,6 +52,11 @@ class HostPath {
   /// Puts another interface in the place of one that is gone.
   [[nodiscard]] Outcome<void> replace(const SteerProgram& program, std::size_t number,
                                       const Exit& exit);
+  /// Asks the kernel how many frames of the host the queues had no room for; `note` gets the
+  /// answer.
+  void ask_losses(NetlinkSocket& socket) const noexcept;
+  void note(const nlmsghdr& message) noexcept;
+  [[nodiscard]] std::uint64_t losses() const noexcept { return losses_; }
   [[nodiscard]] engine::InterfaceId device() const noexcept { return device_; }
 
  private:
@@ -65,6 +71,7 @@ class HostPath {
   std::vector<Queue> queues_;
   engine::InterfaceId device_ = engine::InterfaceId::kNone;
   std::array<std::byte, 14> return_header_{};
+  std::uint64_t losses_ = 0;
 };
 
 }  // namespace lb::datapath

@@ -133,8 +133,8 @@ void LinuxDatapath::handle_events() {
     const int descriptor = events[static_cast<std::size_t>(i)].data.fd;
     if (descriptor == network_->fd()) network_->poll();
     if (descriptor == requests_->fd()) {
-      // The answers are errors only; the frames concerned run out of time.
-      (void)requests_->receive([](const nlmsghdr&) {});
+      // Errors are of no interest: the frames concerned run out of time.
+      (void)requests_->receive([this](const nlmsghdr& message) { host_->note(message); });
     }
     if (descriptor == timer_.get()) tick();
     for (std::size_t number = 0; number < interfaces_.size(); ++number) {
@@ -148,6 +148,7 @@ void LinuxDatapath::tick() {
   if (::read(timer_.get(), &expirations, sizeof(expirations)) <= 0) return;
   neighbours_->advance(now_);
   network_->advance(now_);
+  host_->ask_losses(*requests_);
   try_again();
   for (auto& interface : interfaces_) {
     if (interface.opened != nullptr) interface.opened->watch_drops(log_);
@@ -199,6 +200,20 @@ std::vector<InterfaceStatus> LinuxDatapath::status() const {
     }
   }
   return result;
+}
+
+std::vector<DatapathCounter> LinuxDatapath::counters() const {
+  const auto steered = program_->counters();
+  return {{"xdp_passed", steered[STEER_PASSED]},
+          {"xdp_to_virtual", steered[STEER_TO_VIRTUAL]},
+          {"xdp_from_real", steered[STEER_FROM_REAL]},
+          {"xdp_icmp_errors", steered[STEER_ICMP_ERROR]},
+          {"xdp_fragments", steered[STEER_FRAGMENT]},
+          {"xdp_odd", steered[STEER_ODD]},
+          {"xdp_no_socket_drops", steered[STEER_DROP_NO_SOCKET]},
+          {"host_answers_caught", steered[STEER_FROM_HOST]},
+          {"host_answer_drops", host_->losses()},
+          {"host_return_drops", steered[STEER_HOST_DROP]}};
 }
 
 }  // namespace lb::datapath

@@ -28,6 +28,7 @@ class LinuxDatapath final : public Datapath {
   [[nodiscard]] int fd() const override { return epoll_.get(); }
   bool poll(Timestamp now, std::size_t budget) override;
   [[nodiscard]] std::vector<InterfaceStatus> status() const override;
+  [[nodiscard]] std::vector<DatapathCounter> counters() const override;
 
  private:
   struct Origin {

@@ -2,11 +2,12 @@
 """A real server on the director itself."""
 
 import hashlib
+import re
 import signal
 
 import pytest
-from cluster import DIRECTOR, FLAG, INSIDE, VIP, Cluster, bracketed
-from lab import wait_until
+from cluster import CLIENT, DIRECTOR, FLAG, INSIDE, VIP, Cluster, bracketed
+from lab import BIN, wait_until
 from server import pattern
 
 MODES = ["native", "generic"]
@@ -110,3 +111,32 @@ def test_beside_other_servers(lab):
     virtual = cluster.add_service(4)
     cluster.sluiced.ipvsadm(f"-a -t {virtual} -r {INSIDE[4]}:8080 -m")
     assert cluster.client.fetch_many(VIP[4], 9) == {"director": 3, "rs1": 3, "rs2": 3}
+
+
+def counter(cluster, name):
+    status = cluster.director.run(BIN / "sluice", "status")
+    return int(re.search(rf"^  {name} +(\d+)", status, re.M)[1])
+
+
+def test_answers_that_nobody_took_are_counted(lab):
+    """While the daemon stands still, the TAP's queue overflows; nothing is lost in silence."""
+    cluster = Cluster(lab, servers=1)
+    sluiced = cluster.start()
+    virtual = local_service(cluster, 4, protocol="-u")
+    assert virtual in sluiced.ipvsadm("-Ln")
+    cluster.director.run("ping", "-c", 1, "-W", 5, CLIENT[4])
+    sluiced.process.send_signal(signal.SIGSTOP)
+    cluster.director.run("python3", "-c", f"""
+import socket
+udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+udp.bind(("{INSIDE[4]}", 8080))
+udp.connect(("{CLIENT[4]}", 9))
+for _ in range(12000):
+    try:
+        udp.send(b"x")
+    except OSError:
+        pass
+""")
+    sluiced.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: counter(cluster, "host_answer_drops") > 1000, "the losses are counted")
+    assert counter(cluster, "host_answers_caught") > 8000
