@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the director does as time goes by.
+#include "engine/director.hpp"
+#include "engine/director_state.hpp"
+
+namespace lb::engine {
+namespace {
+
+constexpr auto kEstimateInterval = std::chrono::seconds(2);
+constexpr auto kSweepInterval = std::chrono::seconds(60);
+constexpr auto kDefenceInterval = std::chrono::seconds(1);
+// After a jump of the clock old averages say nothing; so many missed ticks are enough to forget
+// them.
+constexpr int kMaxTicksAtOnce = 64;
+constexpr std::uint32_t kOrphanSlotsAtOnce = 1U << 16;
+
+void estimate(DirectorState& state) {
+  if (state.settings.run_estimation == 0) return;
+  state.totals.tick();
+  for (auto* service : state.services.in_order()) {
+    service->statistics.tick();
+    for (auto* destination : service->destinations) destination->statistics.tick();
+  }
+}
+
+void sweep(DirectorState& state) {
+  state.destinations.sweep(state.now);
+  for (auto* service : state.services.in_order()) {
+    if (service->scheduler != nullptr) {
+      service->scheduler->sweep(service->context(state.settings, state.now));
+    }
+  }
+}
+
+// Runs `work` once for each interval that has passed since `next`.
+template <class Work>
+void every(Timestamp& next, Duration interval, Timestamp now, Work work) {
+  for (int i = 0; next <= now && i < kMaxTicksAtOnce; ++i) {
+    work();
+    next = next + interval;
+  }
+  if (next <= now) next = now + interval;
+}
+
+}  // namespace
+
+bool Director::advance(Timestamp now, std::size_t budget) noexcept {
+  auto& state = *state_;
+  state.now = now;
+  every(state.next_defence, kDefenceInterval, now, [&] { state.defence.update(state.settings); });
+  every(state.next_estimate, kEstimateInterval, now, [&] { estimate(state); });
+  every(state.next_sweep, kSweepInterval, now, [&] { sweep(state); });
+  state.counters.dropped[static_cast<std::size_t>(DropReason::kFragmentTimeout)] +=
+      state.reassembler.expire(now);
+  if (state.orphan_cursor != 0) {
+    state.orphan_cursor =
+        state.connections.expire_orphans(state.orphan_cursor, kOrphanSlotsAtOnce, now);
+  }
+  return state.connections.expire_due(now, budget) || state.orphan_cursor != 0;
+}
+
+}  // namespace lb::engine

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/requests.hpp"
+
+#include <optional>
+
+#include "engine/accounting.hpp"
+#include "engine/forward/ttl.hpp"
+#include "engine/ftp.hpp"
+#include "engine/schedule.hpp"
+#include "engine/tracking.hpp"
+#include "engine/transmit.hpp"
+
+namespace lb::engine {
+namespace {
+
+// As the receiving host does before it looks at anything else (RFC 791, 3.1).
+void record_options(PacketContext& context) {
+  constexpr std::size_t kPlainHeader = 20;
+  const auto& headers = context.headers;
+  if (headers.family() == net::Family::kIpv4 &&
+      headers.transport_offset > headers.ip_offset + kPlainHeader) {
+    record_ipv4_options(context.packet.bytes(), headers, headers.destination);
+  }
+}
+
+// A connection whose destination is gone and that is not to wait for it.
+bool is_given_up(DirectorState& state, ConnectionId id) {
+  const auto* destination = state.connections.destination(state.connections.at(id));
+  return destination != nullptr && !destination->is_available &&
+         state.settings.expire_nodest_conn != 0;
+}
+
+// The connection of a request that goes on; 0 if the request must open one. In `replaced`, one
+// that is to go when that is done.
+ConnectionId find_connection(DirectorState& state, const PacketContext& context, const Flow& flow,
+                             ConnectionId& replaced) {
+  auto& connections = state.connections;
+  const auto id = connections.find(flow.protocol, flow.client, flow.virtual_end);
+  if (id == 0) return 0;
+  const bool gives_way = begins_connection(context) && is_to_be_replaced(state, id);
+  if (!gives_way && !is_given_up(state, id)) return id;
+  if (!connections.controls_others(id)) {
+    connections.retire(id);
+    replaced = id;
+  }
+  return 0;
+}
+
+bool is_orphan(DirectorState& state, ConnectionId id) {
+  const auto* destination = state.connections.destination(state.connections.at(id));
+  return destination != nullptr && !destination->is_available;
+}
+
+// What few connections need before a packet is sent on. A verdict if it must not be.
+std::optional<Verdict> help(DirectorState& state, PacketContext& context, ConnectionId id) {
+  const auto flags = state.connections.at(id).flags;
+  if ((flags & kConnectionNoClientPort) != 0) {
+    state.connections.learn_client_port(id, context.headers.source_port);
+  }
+  if ((flags & kConnectionFtp) != 0) return ftp_request(state, context, id);
+  return std::nullopt;
+}
+
+// What all packets of a connection from the client have in common.
+Verdict forward(DirectorState& state, PacketContext& context, ConnectionId id) {
+  auto& record = state.connections.at(id);
+  count_in(state, record, context);
+  track(state, context, id, false);
+  std::optional<Verdict> verdict;
+  if ((record.flags & (kConnectionFtp | kConnectionNoClientPort)) != 0) {
+    verdict = help(state, context, id);
+  }
+  if (!verdict) verdict = transmit(state, context, id);
+  ++record.packets_in;
+  settle(state, id);
+  return *verdict;
+}
+
+}  // namespace
+
+Verdict forward_request(DirectorState& state, PacketContext& context) noexcept {
+  record_options(context);
+
+  const auto flow = request_flow(context.headers);
+  ConnectionId replaced = 0;
+  auto id = find_connection(state, context, flow, replaced);
+  if (id == 0) {
+    const auto scheduled = schedule(state, context, flow, false);
+    if (replaced != 0) state.connections.expire_now(replaced, state.now);
+    if (scheduled.connection == 0) return scheduled.verdict;
+    id = scheduled.connection;
+  }
+  if (is_orphan(state, id)) return Verdict::drop(DropReason::kDestinationRemoved);
+  return forward(state, context, id);
+}
+
+}  // namespace lb::engine

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/tracking.hpp"
+
+#include "net/bytes.hpp"
+
+namespace lb::engine {
+
+void track(DirectorState& state, const PacketContext& context, ConnectionId id,
+           bool is_reply) noexcept {
+  constexpr std::size_t kIpv6Header = 40;
+  constexpr std::size_t kTcpHeader = 20;
+  constexpr std::size_t kTcpFlagsOffset = 13;
+  auto headers = context.headers;
+  auto transport = context.transport();
+  const auto fixed = std::size_t{headers.ip_offset} + kIpv6Header;
+  if (state.settings.quirk_ipv6_extension_state != 0 && headers.family() == net::Family::kIpv6 &&
+      std::size_t{headers.transport_offset} != fixed) {
+    transport =
+        std::span<const std::byte>(context.packet.bytes()).subspan(fixed, headers.end - fixed);
+    headers.has_transport_header = transport.size() >= kTcpHeader;
+    if (headers.has_transport_header) {
+      headers.tcp_flags = net::load<std::uint8_t>(transport, kTcpFlagsOffset);
+    }
+  }
+  state.connections.track(id, headers, transport, is_reply, state.defence.is_secure_tcp());
+}
+
+void settle(DirectorState& state, ConnectionId id) noexcept {
+  auto& connections = state.connections;
+  const auto& record = connections.at(id);
+  if ((record.flags & kConnectionOnePacket) == 0) {
+    connections.touch(id, state.now);
+    return;
+  }
+  if (record.control != 0) ++connections.at(record.control).packets_in;
+  connections.end_one_packet(id, state.now);
+}
+
+}  // namespace lb::engine

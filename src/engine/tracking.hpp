@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "engine/director_state.hpp"
+#include "engine/packet_context.hpp"
+
+namespace lb::engine {
+
+/// Moves the state of connection `id` by this packet. `is_reply`: from the real server.
+void track(DirectorState& state, const PacketContext& context, ConnectionId id,
+           bool is_reply) noexcept;
+
+/// Closes the books on a packet: starts the connection's idle time anew, or ends the connection if
+/// it was for this packet only.
+void settle(DirectorState& state, ConnectionId id) noexcept;
+
+}  // namespace lb::engine
