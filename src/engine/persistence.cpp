@@ -32,13 +32,13 @@ net::IpAddress masked_client(const model::ServiceSpec& spec, const net::IpAddres
   return net::IpAddress::v4(net::Be32::from_network(word));
 }
 
-// A mark is filed as if it were an address, under protocol 0.
+// A mark is filed as if it were an address, under protocol 0; of IPv6 it is the first four bytes.
 net::IpAddress mark_as_address(const model::ServiceKey& key) {
   const auto mark = net::Be32::from_host(key.fwmark);
   if (key.family == net::Family::kIpv4) return net::IpAddress::v4(mark);
   std::array<std::uint8_t, 16> bytes{};
   const auto v4 = net::IpAddress::v4(mark).bytes();
-  std::copy_n(v4.begin(), 4, bytes.begin() + 12);
+  std::copy_n(v4.begin(), 4, bytes.begin());
   return net::IpAddress::v6(bytes);
 }
 

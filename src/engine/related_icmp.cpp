@@ -179,6 +179,11 @@ std::optional<Verdict> forward_icmp_error(DirectorState& state, PacketContext& c
     const auto scheduled = schedule(state, context, answered, true);
     if (scheduled.connection == 0) return scheduled.verdict;
     id = scheduled.connection;
+    if ((state.connections.at(id).flags & kConnectionOnePacket) != 0) {
+      const auto verdict = to_server(state, context, *quoted, id);
+      state.connections.end_one_packet(id, state.now);
+      return verdict;
+    }
     state.connections.touch(id, state.now);
   }
   return to_server(state, context, *quoted, id);
