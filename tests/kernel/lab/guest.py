@@ -30,10 +30,14 @@ def main():
     done, children = set(), {}
     while True:
         names = os.listdir(folder)
+        if "end" in names:
+            return
         for name in sorted(names):
             if not name.endswith(".job") or name in done:
                 continue
             done.add(name)
+            if (folder / "end").exists():
+                return
             while len(children) >= workers:
                 child, _ = os.wait()
                 children.pop(child, None)
@@ -45,8 +49,6 @@ def main():
             if child == 0:
                 break
             children.pop(child, None)
-        if "end" in names and not children:
-            return
         time.sleep(0.05)
 
 
