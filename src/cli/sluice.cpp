@@ -60,6 +60,7 @@ std::string status_text(const wire::Status& status) {
       "services {}, connections {} of {}\n",
       director.version, uptime_text(director.uptime_seconds), director.services,
       director.connections, director.connection_capacity);
+  if (!director.health.empty()) text += fmt::format("health: {}\n", director.health);
   const auto& counters = director.totals.counters;
   const auto& rates = director.totals.rates;
   const auto out = std::back_inserter(text);

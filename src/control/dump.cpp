@@ -97,7 +97,8 @@ wire::DirectorStatus director_status(const engine::Director& director, const Sta
                                            {"icmp_errors_sent", counters.icmp_errors_sent},
                                            {"connections_created", counters.connections_created},
                                            {"connections_expired", counters.connections_expired}},
-                              .drops = {}};
+                              .drops = {},
+                              .health = status != nullptr ? status->health() : std::string()};
   if (status != nullptr) {
     const auto uptime = std::chrono::duration_cast<std::chrono::seconds>(status->uptime());
     result.uptime_seconds = static_cast<std::uint64_t>(uptime.count());

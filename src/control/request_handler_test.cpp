@@ -426,6 +426,7 @@ class KnownStatus : public StatusSource {
  public:
   std::string version() const override { return "1.2.3"; }
   Duration uptime() const override { return std::chrono::seconds(5); }
+  std::string health() const override { return "degraded: eth1 is slow"; }
   std::vector<wire::InterfaceStatus> interfaces() const override {
     return {{.name = "eth0", .xdp_mode = "native", .note = "", .counters = {}},
             {.name = "eth1", .xdp_mode = "generic", .note = "slow", .counters = {{"rx", 3}}}};
@@ -449,6 +450,7 @@ TEST_F(RequestHandlerTest, Status) {
               testing::Contains(wire::NamedCounter{.name = "no_neighbour", .value = 1}));
   EXPECT_THAT(status->director.counters,
               testing::Contains(wire::NamedCounter{.name = "punted", .value = 9}));
+  EXPECT_EQ(status->director.health, known.health());
   EXPECT_EQ(status->interfaces, known.interfaces());
 }
 

@@ -16,6 +16,8 @@ class StatusSource {
   [[nodiscard]] virtual std::string version() const = 0;
   /// Time since the daemon started.
   [[nodiscard]] virtual Duration uptime() const = 0;
+  /// "ok", or "degraded: " and why.
+  [[nodiscard]] virtual std::string health() const = 0;
   [[nodiscard]] virtual std::vector<wire::InterfaceStatus> interfaces() const = 0;
   /// Counters of the data path as a whole, shown after the director's own. A label that the
   /// director uses (sent, to_host, icmp_errors_sent, connections_created, connections_expired)

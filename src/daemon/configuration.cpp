@@ -45,13 +45,14 @@ class Reader {
     if (name == "interfaces") return interfaces(node, out);
     if (name == "xdp_mode") return word(key, node, parse_xdp_mode, out.datapath.xdp_mode);
     if (name == "log_level") return word(key, node, parse_log_level, out.log_level);
+    if (name == "log_format") return word(key, node, parse_log_format, out.log_format);
     if (name == "table_size") return table_size(node, out);
     if (name == "socket_group") return text(key, node, out.socket_group);
     if (name == "rules") return text(key, node, out.rules_file);
     if (name == "settings") return settings(node, out.settings);
     return error(key.source(),
                  fmt::format("unknown key '{}' (known: interfaces, xdp_mode, table_size, "
-                             "socket_group, rules, log_level, settings)",
+                             "socket_group, rules, log_level, log_format, settings)",
                              name));
   }
 
@@ -159,6 +160,12 @@ tl::expected<LogLevel, std::string> parse_log_level(std::string_view text) {
   if (text == "error") return LogLevel::kError;
   return tl::unexpected(
       fmt::format("unknown log level '{}' (known: debug, info, warning, error)", text));
+}
+
+tl::expected<LogFormat, std::string> parse_log_format(std::string_view text) {
+  if (text == "text") return LogFormat::kText;
+  if (text == "json") return LogFormat::kJson;
+  return tl::unexpected(fmt::format("unknown log format '{}' (known: text, json)", text));
 }
 
 tl::expected<std::uint32_t, std::string> check_table_size(std::int64_t connections) {

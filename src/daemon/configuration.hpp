@@ -23,6 +23,7 @@ struct Configuration {
   std::string socket_group;             ///< may use the control socket; empty: nobody but root
   std::string rules_file;               ///< as `ipvsadm -S` writes it; empty: start without rules
   LogLevel log_level = LogLevel::kInfo;
+  LogFormat log_format = LogFormat::kText;
   engine::Settings settings;
 };
 
@@ -39,6 +40,7 @@ struct Configuration {
 // One value as the file and the command line write it; the error says what is accepted.
 [[nodiscard]] tl::expected<datapath::XdpMode, std::string> parse_xdp_mode(std::string_view text);
 [[nodiscard]] tl::expected<LogLevel, std::string> parse_log_level(std::string_view text);
+[[nodiscard]] tl::expected<LogFormat, std::string> parse_log_format(std::string_view text);
 [[nodiscard]] tl::expected<std::uint32_t, std::string> check_table_size(std::int64_t connections);
 [[nodiscard]] tl::expected<void, std::string> check_interface_name(std::string_view name);
 

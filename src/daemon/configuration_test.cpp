@@ -23,6 +23,7 @@ table_size = 1000000
 socket_group = "adm"
 rules = "/etc/sluice/rules"
 log_level = "debug"
+log_format = "json"
 [settings]
 expire_nodest_conn = 1
 lblc_expiration = 60
@@ -34,6 +35,7 @@ lblc_expiration = 60
   EXPECT_EQ(read->socket_group, "adm");
   EXPECT_EQ(read->rules_file, "/etc/sluice/rules");
   EXPECT_EQ(read->log_level, LogLevel::kDebug);
+  EXPECT_EQ(read->log_format, LogFormat::kJson);
   EXPECT_EQ(read->settings.expire_nodest_conn, 1);
   EXPECT_EQ(read->settings.lblc_expiration, 60);
   EXPECT_EQ(read->settings.pmtu_disc, engine::Settings{}.pmtu_disc);

@@ -223,6 +223,7 @@ ControlServer::ControlServer(std::unique_ptr<State> state) : state_(std::move(st
 ControlServer::~ControlServer() = default;
 
 std::size_t ControlServer::client_count() const { return state_->clients.size(); }
+void ControlServer::set_group(std::optional<gid_t> group) { state_->options.group = group; }
 
 tl::expected<std::unique_ptr<ControlServer>, std::string> ControlServer::create(
     event_base* base, const Options& options, Handler handler) {

@@ -47,6 +47,8 @@ class ControlServer {
   ControlServer& operator=(const ControlServer&) = delete;
 
   [[nodiscard]] std::size_t client_count() const;
+  /// Admits members of another group from now on; clients that are there stay.
+  void set_group(std::optional<gid_t> group);
 
  private:
   struct State;

@@ -20,9 +20,11 @@
 #include "control/status_source.hpp"
 #include "daemon/control_server.hpp"
 #include "daemon/event.hpp"
+#include "daemon/health.hpp"
 #include "daemon/log.hpp"
 #include "daemon/notify.hpp"
 #include "daemon/peer.hpp"
+#include "daemon/reload.hpp"
 #include "wire/socket_name.hpp"
 
 namespace lb::daemon {
@@ -31,6 +33,8 @@ namespace {
 // With connections, timers are due all the time; without, only rates have to be kept.
 constexpr timeval kBusyTick{.tv_sec = 0, .tv_usec = 16'000};
 constexpr timeval kIdleTick{.tv_sec = 1, .tv_usec = 0};
+// How often the daemon looks at its own health.
+constexpr timeval kLookTime{.tv_sec = 1, .tv_usec = 0};
 constexpr timeval kNow{.tv_sec = 0, .tv_usec = 0};
 // Packets, timers and clients take turns, a bounded piece each (no priorities: under a flood of
 // packets libevent would run nothing else, and nobody could be told to stop it).
@@ -75,33 +79,44 @@ tl::expected<std::string, std::string> read_file(const std::string& path) {
 }  // namespace
 
 struct Daemon::State : control::StatusSource {
-  State(const engine::DirectorOptions& options, EventBasePtr event_loop, std::string_view name)
+  State(const engine::DirectorOptions& options, EventBasePtr event_loop, std::string_view name,
+        Configuration read, DaemonHooks given)
       : base(std::move(event_loop)),
         own_version(name),
+        configuration(std::move(read)),
+        hooks(std::move(given)),
         director(options, network),
         handler(director, this) {}
 
   EventBasePtr base;
   std::string own_version;
+  Configuration configuration;  ///< in force
+  DaemonHooks hooks;
   std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
   engine::NetworkView network;
   engine::Director director;
   control::RequestHandler handler;
   std::unique_ptr<ControlServer> server;
   std::unique_ptr<datapath::Datapath> datapath;
-  EventPtr packets, tick, terminate, interrupt, hang_up;
+  Health health_now{log};
+  EventPtr packets, tick, terminate, interrupt, hang_up, look_again, sign_of_life;
   bool is_tick_busy = false;
 
   [[nodiscard]] Timestamp now() const { return {std::chrono::steady_clock::now() - start}; }
 
   [[nodiscard]] tl::expected<void, std::string> listen(std::optional<gid_t> group);
-  [[nodiscard]] tl::expected<void, std::string> load(const std::string& path,
-                                                     const RuleLoader& load_rules);
+  [[nodiscard]] tl::expected<void, std::string> load(const std::string& path);
   [[nodiscard]] tl::expected<void, std::string> attach(const datapath::DatapathOptions& options);
   [[nodiscard]] tl::expected<void, std::string> wait_for_signals();
 
   [[nodiscard]] std::string version() const override { return own_version; }
   [[nodiscard]] Duration uptime() const override { return now().since_start; }
+  [[nodiscard]] tl::expected<void, std::string> start_watching();
+  [[nodiscard]] tl::expected<Reload, std::string> reload();
+  void handle_hang_up();
+  void look();
+
+  [[nodiscard]] std::string health() const override { return health_now.text(); }
   [[nodiscard]] std::vector<wire::InterfaceStatus> interfaces() const override;
   [[nodiscard]] std::vector<wire::NamedCounter> counters() const override;
 
@@ -127,14 +142,13 @@ tl::expected<void, std::string> Daemon::State::listen(std::optional<gid_t> group
   return {};
 }
 
-tl::expected<void, std::string> Daemon::State::load(const std::string& path,
-                                                    const RuleLoader& load_rules) {
+tl::expected<void, std::string> Daemon::State::load(const std::string& path) {
   if (path.empty()) return {};
   const auto text = read_file(path);
   if (!text) return error(text.error());
   control::DirectTransport transport(handler);
-  if (auto done = load_rules(*text, transport); !done) {
-    return error(fmt::format("{}: {}", path, done.error()));
+  if (auto done = hooks.load_rules(*text, transport); !done) {
+    return error(fmt::format("{}:{}", path, done.error()));
   }
   log(LogLevel::kInfo, fmt::format("{}: {} services", path, director.service_count()));
   return {};
@@ -204,8 +218,8 @@ tl::expected<void, std::string> Daemon::State::wait_for_signals() {
   const auto on_stop = [](evutil_socket_t signal, short, void* who) {
     static_cast<State*>(who)->stop(signal);
   };
-  const auto on_hang_up = [](evutil_socket_t, short, void*) {
-    log(LogLevel::kWarning, "SIGHUP: the configuration is read at the start only; not read again");
+  const auto on_hang_up = [](evutil_socket_t, short, void* who) {
+    static_cast<State*>(who)->handle_hang_up();
   };
   terminate.reset(evsignal_new(base.get(), SIGTERM, on_stop, this));
   interrupt.reset(evsignal_new(base.get(), SIGINT, on_stop, this));
@@ -218,11 +232,84 @@ tl::expected<void, std::string> Daemon::State::wait_for_signals() {
   return {};
 }
 
+tl::expected<void, std::string> Daemon::State::start_watching() {
+  const auto on_look = [](evutil_socket_t, short, void* who) { static_cast<State*>(who)->look(); };
+  look_again.reset(event_new(base.get(), -1, EV_PERSIST, on_look, this));
+  if (!look_again || event_add(look_again.get(), &kLookTime) != 0) {
+    return error("cannot wait for time to pass: the event loop refuses");
+  }
+  const auto limit = watchdog_limit();
+  if (!limit) return {};
+  // Half the time, as sd_watchdog_enabled(3) advises. It comes from the loop that serves packets:
+  // a loop that hangs gives no sign.
+  const auto half = *limit / 2;
+  const timeval time{.tv_sec = half / std::chrono::seconds(1),
+                     .tv_usec = (half % std::chrono::seconds(1)).count()};
+  const auto on_time = [](evutil_socket_t, short, void*) { notify_service_manager("WATCHDOG=1"); };
+  sign_of_life.reset(event_new(base.get(), -1, EV_PERSIST, on_time, nullptr));
+  if (!sign_of_life || event_add(sign_of_life.get(), &time) != 0) {
+    return error("cannot serve the watchdog: the event loop refuses");
+  }
+  return {};
+}
+
+void Daemon::State::look() {
+  const auto full = static_cast<std::size_t>(engine::DropReason::kTableFull);
+  const auto status = datapath->status();
+  if (health_now.look({.interfaces = status,
+                       .connections = director.connection_count(),
+                       .capacity = director.connection_capacity(),
+                       .table_full_drops = director.counters().dropped[full]},
+                      now())) {
+    notify_service_manager("STATUS=" + health_now.text());
+  }
+}
+
+/// Reads everything before it changes anything: an error leaves all as it was.
+tl::expected<Reload, std::string> Daemon::State::reload() {
+  const auto fresh = hooks.read_configuration();
+  if (!fresh) return error(fresh.error());
+  const auto group = find_group(fresh->socket_group);
+  if (!group) return error(group.error());
+  auto changes = compare(configuration, *fresh);
+
+  change_log(fresh->log_level, fresh->log_format);
+  server->set_group(*group);
+  director.set_settings(
+      merge_settings(director.settings(), configuration.settings, fresh->settings));
+  // What needs a restart stays as it is, so that it is told again until it happens.
+  configuration.log_level = fresh->log_level;
+  configuration.log_format = fresh->log_format;
+  configuration.socket_group = fresh->socket_group;
+  configuration.settings = fresh->settings;
+  return changes;
+}
+
+void Daemon::State::handle_hang_up() {
+  const auto since_boot = std::chrono::duration_cast<std::chrono::microseconds>(
+      std::chrono::steady_clock::now().time_since_epoch());
+  notify_service_manager(fmt::format("RELOADING=1\nMONOTONIC_USEC={}", since_boot.count()));
+  const auto changes = reload();
+  if (!changes) {
+    log(LogLevel::kError, fmt::format("reload: {}; nothing was changed", changes.error()));
+  } else {
+    log(LogLevel::kInfo, changes->applied.empty() ? std::string("reload: nothing to apply")
+                                                  : fmt::format("reload: applied {}",
+                                                                fmt::join(changes->applied, ", ")));
+    if (!changes->need_restart.empty()) {
+      log(LogLevel::kWarning, fmt::format("reload: {} changed, which needs a restart; the old "
+                                          "value stays in force until then",
+                                          fmt::join(changes->need_restart, ", ")));
+    }
+  }
+  notify_service_manager("READY=1");
+}
+
 Daemon::Daemon(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Daemon::~Daemon() = default;
 
 tl::expected<std::unique_ptr<Daemon>, std::string> Daemon::create(
-    const Configuration& configuration, std::string_view version, const RuleLoader& load_rules) {
+    const Configuration& configuration, std::string_view version, DaemonHooks hooks) {
   if (const auto missing = missing_capability()) {
     return error(
         fmt::format("no privileges to serve packets ({} is missing): run as root", *missing));
@@ -239,16 +326,18 @@ tl::expected<std::unique_ptr<Daemon>, std::string> Daemon::create(
   engine::DirectorOptions options;
   options.connection_capacity = configuration.table_size;
   options.hash_key = *key;
-  auto state = std::make_unique<State>(options, std::move(base), version);
+  auto state =
+      std::make_unique<State>(options, std::move(base), version, configuration, std::move(hooks));
   state->director.set_settings(configuration.settings);
   if (auto done = state->wait_for_signals(); !done) return error(std::move(done.error()));
   if (auto done = state->listen(*group); !done) return error(std::move(done.error()));
-  if (auto done = state->load(configuration.rules_file, load_rules); !done) {
+  if (auto done = state->load(configuration.rules_file); !done) {
     return error(std::move(done.error()));
   }
   if (auto done = state->attach(configuration.datapath); !done) {
     return error(std::move(done.error()));
   }
+  if (auto done = state->start_watching(); !done) return error(std::move(done.error()));
   std::string names;
   for (const auto& interface : state->datapath->status()) {
     names +=

@@ -12,10 +12,20 @@
 
 namespace lb::daemon {
 
-/// Applies the text of a rules file through `transport`; the error is what the reader of
-/// rules says. Given by the program, since the reader belongs to the command line.
+/// Applies the text of a rules file through `transport`; the error is "LINE: reason" of
+/// the first line that is wrong. Given by the program, since the reader belongs to the command
+/// line.
 using RuleLoader =
     std::function<tl::expected<void, std::string>(const std::string& text, wire::Transport&)>;
+
+/// Reads the configuration again as it was read for the start: file and command line.
+using ConfigurationReader = std::function<tl::expected<Configuration, std::string>()>;
+
+/// What the program lends the daemon.
+struct DaemonHooks {
+  RuleLoader load_rules;
+  ConfigurationReader read_configuration;
+};
 
 /// One director at work: engine, data path and control socket in one event loop.
 ///
@@ -27,12 +37,13 @@ class Daemon {
   /// or a wrong rule is refused before any packet is touched. The error is a sentence for an
   /// operator. What was attached is removed when this fails or the daemon is destroyed.
   [[nodiscard]] static tl::expected<std::unique_ptr<Daemon>, std::string> create(
-      const Configuration& configuration, std::string_view version, const RuleLoader& load_rules);
+      const Configuration& configuration, std::string_view version, DaemonHooks hooks);
   ~Daemon();
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
 
-  /// Works until SIGTERM or SIGINT. False: the event loop failed.
+  /// Works until SIGTERM or SIGINT. SIGHUP: reads the configuration again and applies what can be
+  /// changed; a wrong one changes nothing. False: the event loop failed.
   [[nodiscard]] bool run();
 
  private:

@@ -22,6 +22,7 @@ enum Flag : int {
   kRules = 'r',
   kXdpMode = 'x',
   kLogLevel = 'l',
+  kLogFormat = 'f',
   kVersion = 'V',
   kHelp = 'h',
 };
@@ -34,12 +35,13 @@ constexpr std::array kLongOptions{
     option{"rules", required_argument, nullptr, kRules},
     option{"xdp-mode", required_argument, nullptr, kXdpMode},
     option{"log-level", required_argument, nullptr, kLogLevel},
+    option{"log-format", required_argument, nullptr, kLogFormat},
     option{"version", no_argument, nullptr, kVersion},
     option{"help", no_argument, nullptr, kHelp},
     option{nullptr, 0, nullptr, 0},
 };
 
-constexpr const char* kShortOptions = ":c:i:t:g:r:x:l:Vh";
+constexpr const char* kShortOptions = ":c:i:t:g:r:x:l:f:Vh";
 
 using Change = std::function<tl::expected<void, std::string>(Configuration&)>;
 
@@ -75,6 +77,9 @@ Change change_of(int flag, const std::string& value) {
     case kLogLevel:
       return set_parsed(
           value, parse_log_level, [](Configuration & c) -> auto& { return c.log_level; });
+    case kLogFormat:
+      return set_parsed(
+          value, parse_log_format, [](Configuration & c) -> auto& { return c.log_format; });
     case kSocketGroup:
       return [value](Configuration& c) -> tl::expected<void, std::string> {
         c.socket_group = value;
@@ -174,6 +179,7 @@ ipvsadm tells it, on the interfaces it is given.
   -r, --rules FILE          start with these rules, as "ipvsadm -S" writes them
   -g, --socket-group GROUP  let members of GROUP use the control socket
   -l, --log-level LEVEL     debug, info (default), warning or error
+  -f, --log-format FORMAT   text (default) or json: an object a line
   -V, --version             print the version and exit
   -h, --help                print this and exit
 )";

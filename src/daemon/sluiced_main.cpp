@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cstddef>
 #include <cstdio>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "cli/ipvsadm.hpp"
@@ -19,11 +23,19 @@ constexpr int kExitUsage = 2;
 /// language of the rules.
 tl::expected<void, std::string> load_rules(const std::string& text, wire::Transport& transport) {
   const std::vector<std::string> arguments{"ipvsadm", "--restore"};
-  const auto result = cli::run_ipvsadm(arguments, text, transport);
-  if (result.exit_status == 0) return {};
-  auto reason = result.err.empty() ? result.out : result.err;
-  while (!reason.empty() && reason.back() == '\n') reason.pop_back();
-  return tl::unexpected(std::move(reason));
+  std::string_view rest = text;
+  // A line at a time: a restore of them all goes on after a wrong line, and only the last one
+  // decides its exit status. That does for a terminal; a director must not start with a part.
+  for (std::size_t number = 1; !rest.empty(); ++number) {
+    const std::string line(rest.substr(0, rest.find('\n')));
+    rest.remove_prefix(std::min(line.size() + 1, rest.size()));
+    const auto result = cli::run_ipvsadm(arguments, line, transport);
+    if (result.exit_status == 0) continue;
+    const auto& reason = result.err.empty() ? result.out : result.err;
+    return tl::unexpected(std::to_string(number) + ": " + reason.substr(0, reason.find('\n')) +
+                          " (" + line + ")");
+  }
+  return {};
 }
 
 int fail(const std::string& reason, int status) {
@@ -45,8 +57,19 @@ int main(int argc, char** argv) {
     std::puts("sluiced " SLUICE_VERSION);
     return 0;
   }
-  daemon::start_log(options->configuration.log_level);
-  const auto created = daemon::Daemon::create(options->configuration, SLUICE_VERSION, load_rules);
+  const auto& configuration = options->configuration;
+  daemon::start_log(configuration.log_level, configuration.log_format);
+  const auto read_again = [&]() -> tl::expected<daemon::Configuration, std::string> {
+    auto again = daemon::parse_options(arguments);
+    if (!again) return tl::unexpected(std::move(again.error()));
+    return std::move(again->configuration);
+  };
+  const auto created = daemon::Daemon::create(
+      configuration, SLUICE_VERSION, {.load_rules = load_rules, .read_configuration = read_again});
+  if (!created && configuration.log_format == daemon::LogFormat::kJson) {
+    daemon::log(daemon::LogLevel::kError, created.error());
+    return kExitFailure;
+  }
   if (!created) return fail(created.error(), kExitFailure);
   return (*created)->run() ? 0 : kExitFailure;
 }

@@ -128,7 +128,8 @@ RC_GTEST_PROP(RoundTrip, Status,
                                 .connection_capacity = connections ^ 1,
                                 .totals = totals,
                                 .counters = arbitrary_counters(),
-                                .drops = arbitrary_counters()};
+                                .drops = arbitrary_counters(),
+                                .health = "degraded: eth1 is gone"};
   const InterfaceStatus interface {
     .name = "eth0", .xdp_mode = "native", .note = "", .counters = arbitrary_counters()
   };

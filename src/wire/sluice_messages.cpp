@@ -39,8 +39,9 @@ enum SluiceAttribute : unsigned {
   kCount,               // u64
   kPersistenceEngine,   // text
   kPersistenceData,     // text: what a template's engine knows it by
+  kHealth,              // text
 };
-static_assert(kPersistenceData == kSluiceHighestAttribute);
+static_assert(kHealth == kSluiceHighestAttribute);
 
 constexpr AttributeRule kText{AttributeRule::Kind::kText, 4095};
 constexpr AttributeRule kU64{AttributeRule::Kind::kAtLeast, 8};
@@ -54,7 +55,7 @@ constexpr auto kRules = [] {
     rules[type] = kAddressBytes;
   }
   for (const auto type : {kState, kVersion, kInterface, kXdpMode, kNote, kName, kValue,
-                          kPersistenceEngine, kPersistenceData}) {
+                          kPersistenceEngine, kPersistenceData, kHealth}) {
     rules[type] = kText;
   }
   rules[kExpires] = kU32;
@@ -162,7 +163,8 @@ DirectorStatus director_of(const AttributeTable& table) {
           .connection_capacity = table.u64(kConnectionCapacity),
           .totals = read_statistics64(table.bytes(kTotals)),
           .counters = counters_of(table.bytes(kCounters)),
-          .drops = counters_of(table.bytes(kDrops))};
+          .drops = counters_of(table.bytes(kDrops)),
+          .health = std::string(table.text(kHealth))};
 }
 
 InterfaceStatus interface_of(const AttributeTable& table) {
@@ -285,6 +287,7 @@ void encode_status(Message& out, const MessageView& request, std::uint32_t port_
     put_statistics64(writer, kTotals, status.totals);
     put_counters(writer, kCounters, status.counters);
     put_counters(writer, kDrops, status.drops);
+    writer.put_string(kHealth, std::string_view(status.health).substr(0, kText.size));
   });
 }
 

@@ -29,7 +29,7 @@ enum class SluiceCommand : std::uint8_t {
   kSetSetting = 8,
 };
 
-inline constexpr std::uint32_t kSluiceHighestAttribute = 25;
+inline constexpr std::uint32_t kSluiceHighestAttribute = 26;
 
 /// A counter with the label that metrics and listings show.
 struct NamedCounter {
@@ -48,6 +48,7 @@ struct DirectorStatus {
   model::Statistics totals;
   std::vector<NamedCounter> counters;  ///< sent, to_host, connections_created, ...
   std::vector<NamedCounter> drops;     ///< by the labels of drop_reason.def, zeros included
+  std::string health = {};             ///< "ok", or "degraded: " and why; empty: not told
   friend bool operator==(const DirectorStatus&, const DirectorStatus&) = default;
 };
 

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/reload.hpp"
+
+#include "control/setting_names.hpp"
+
+namespace lb::daemon {
+namespace {
+
+/// As the file writes it: "drop_entry" of "net.ipv4.vs.drop_entry".
+std::string_view short_name(std::string_view name) { return name.substr(name.rfind('.') + 1); }
+
+}  // namespace
+
+Reload compare(const Configuration& old, const Configuration& fresh) {
+  Reload result;
+  const auto note = [](bool differs, std::vector<std::string>& list, std::string_view key) {
+    if (differs) list.emplace_back(key);
+  };
+  note(old.log_level != fresh.log_level, result.applied, "log_level");
+  note(old.log_format != fresh.log_format, result.applied, "log_format");
+  note(old.socket_group != fresh.socket_group, result.applied, "socket_group");
+  for (const auto& setting : control::setting_names()) {
+    note(old.settings.*setting.member != fresh.settings.*setting.member, result.applied,
+         short_name(setting.name));
+  }
+  note(old.datapath.interfaces != fresh.datapath.interfaces, result.need_restart, "interfaces");
+  note(old.datapath.xdp_mode != fresh.datapath.xdp_mode, result.need_restart, "xdp_mode");
+  note(old.table_size != fresh.table_size, result.need_restart, "table_size");
+  note(old.rules_file != fresh.rules_file, result.need_restart, "rules");
+  return result;
+}
+
+engine::Settings merge_settings(const engine::Settings& current, const engine::Settings& old,
+                                const engine::Settings& fresh) {
+  auto merged = current;
+  for (const auto& setting : control::setting_names()) {
+    if (old.*setting.member != fresh.*setting.member) {
+      merged.*setting.member = fresh.*setting.member;
+    }
+  }
+  return merged;
+}
+
+}  // namespace lb::daemon
