@@ -24,10 +24,11 @@ CLIENT_FLAGS = ("S", "S", "A", "PA", "PA", "FA", "F", "R", "RA", "SA", "", "SF",
 SERVER_FLAGS = ("SA", "SA", "A", "PA", "FA", "R", "RA", "S")
 CHUNKS = ("INIT", "INIT", "INIT_ACK", "COOKIE_ECHO", "COOKIE_ACK", "DATA", "SACK", "SHUTDOWN",
           "SHUTDOWN_ACK", "SHUTDOWN_COMPLETE", "ABORT", "HEARTBEAT", "ERROR")
+# Not drop_entry: it drops connections at random.
 SYSCTLS = {"expire_nodest_conn": (0, 1), "expire_quiescent_template": (0, 1),
            "conn_reuse_mode": (0, 1, 2, 3), "sloppy_tcp": (0, 1), "sloppy_sctp": (0, 1),
            "nat_icmp_send": (0, 1), "secure_tcp": (0, 3), "schedule_icmp": (0, 1),
-           "pmtu_disc": (0, 1), "drop_entry": (0, 3), "ignore_tunneled": (0, 1),
+           "pmtu_disc": (0, 1), "ignore_tunneled": (0, 1),
            "cache_bypass": (0, 1)}
 
 
