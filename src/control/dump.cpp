@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <functional>
+#include <initializer_list>
 #include <optional>
 #include <utility>
 
@@ -99,6 +100,19 @@ wire::DirectorStatus director_status(const engine::Director& director, const Sta
                                            {"connections_expired", counters.connections_expired}},
                               .drops = {},
                               .health = status != nullptr ? status->health() : std::string()};
+  const auto& sync = director.sync_counters();
+  for (const auto& [name, value] : std::initializer_list<std::pair<const char*, std::uint64_t>>{
+           {"sync_messages_sent", sync.messages_sent},
+           {"sync_messages_lost", sync.messages_lost},
+           {"sync_messages_received", sync.messages_received},
+           {"sync_messages_foreign", sync.messages_foreign},
+           {"sync_messages_rejected", sync.messages_rejected},
+           {"sync_entries_taken", sync.entries_taken},
+           {"sync_entries_stale", sync.entries_stale},
+           {"sync_entries_rejected", sync.entries_rejected},
+           {"sync_entries_without_room", sync.entries_without_room}}) {
+    result.counters.push_back({name, value});
+  }
   if (status != nullptr) {
     const auto uptime = std::chrono::duration_cast<std::chrono::seconds>(status->uptime());
     result.uptime_seconds = static_cast<std::uint64_t>(uptime.count());
@@ -154,6 +168,20 @@ std::unique_ptr<Dump> dump_destinations(const DumpContext& context, const model:
       });
 }
 
+std::unique_ptr<Dump> dump_daemons(const DumpContext& context) {
+  const auto list = std::make_shared<std::vector<model::SyncDaemonSpec>>();
+  return std::make_unique<IndexedDump>(
+      context,
+      [context, list] {
+        *list = context.director.sync_daemons();
+        return list->size();
+      },
+      [context, list](std::size_t index, Datagram& datagram) {
+        wire::encode_daemon(datagram, context.request, context.port_id, NLM_F_MULTI,
+                            (*list)[index]);
+      });
+}
+
 std::unique_ptr<Dump> dump_connections(const DumpContext& context) {
   return std::make_unique<ConnectionDump>(context);
 }
@@ -163,10 +191,9 @@ std::unique_ptr<Dump> dump_settings(const DumpContext& context) {
       context, [] { return setting_names().size(); },
       [context](std::size_t index, Datagram& datagram) {
         const auto& setting = setting_names()[index];
-        wire::encode_setting(
-            datagram, context.request, context.port_id, NLM_F_MULTI,
-            {.name = std::string(setting.name),
-             .value = std::to_string(context.director.settings().*(setting.member))});
+        wire::encode_setting(datagram, context.request, context.port_id, NLM_F_MULTI,
+                             {.name = std::string(setting.name),
+                              .value = setting_text(context.director.settings(), setting)});
       });
 }
 

@@ -50,6 +50,7 @@ class Dump {
 [[nodiscard]] std::unique_ptr<Dump> dump_services(const DumpContext& context);
 [[nodiscard]] std::unique_ptr<Dump> dump_destinations(const DumpContext& context,
                                                       const model::ServiceKey& key);
+[[nodiscard]] std::unique_ptr<Dump> dump_daemons(const DumpContext& context);
 [[nodiscard]] std::unique_ptr<Dump> dump_connections(const DumpContext& context);
 [[nodiscard]] std::unique_ptr<Dump> dump_settings(const DumpContext& context);
 [[nodiscard]] std::unique_ptr<Dump> dump_status(const DumpContext& context,

@@ -18,10 +18,10 @@ Result<Response> get_setting(const Request& request) {
   if (!asked) return tl::unexpected(asked.error());
   const auto* setting = find_setting(asked->name);
   if (setting == nullptr) return failure(ENOENT);
-  const auto value = request.director.settings().*(setting->member);
+  const auto value = setting_text(request.director.settings(), *setting);
   Response response;
   wire::encode_setting(response.message, request.message, request.port_id, 0,
-                       {.name = std::string(setting->name), .value = std::to_string(value)});
+                       {.name = std::string(setting->name), .value = value});
   return response;
 }
 

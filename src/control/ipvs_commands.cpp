@@ -127,17 +127,13 @@ Result<Response> get_service(const Request& request, const wire::IpvsRequest& as
   return response;
 }
 
-/// There is no synchronisation daemon yet: none can be started, and none runs that could be
-/// stopped.
-Result<Response> change_daemon(const wire::IpvsRequest& asked, unsigned command) {
+Result<void> change_daemon(engine::Director& director, const wire::IpvsRequest& asked,
+                           unsigned command) {
   const bool is_start = command == IPVS_CMD_NEW_DAEMON;
   const auto daemon =
       wire::parse_daemon(asked.daemon, is_start ? Detail::kFull : Detail::kIdentity);
   if (!daemon) return tl::unexpected(daemon.error());
-  if (daemon->role != model::SyncRole::kMaster && daemon->role != model::SyncRole::kBackup) {
-    return failure(EINVAL);
-  }
-  return failure(is_start ? EOPNOTSUPP : ESRCH);
+  return is_start ? director.start_sync_daemon(*daemon) : director.stop_sync_daemon(daemon->role);
 }
 
 /// Requests for a dump. Attributes that make no sense are no error there: the dump is empty.
@@ -156,7 +152,7 @@ Result<Response> dump(const Request& request) {
       return response;
     }
     case IPVS_CMD_GET_DAEMON:
-      response.dump = dump_nothing(context);
+      response.dump = dump_daemons(context);
       return response;
     default:
       return failure(EOPNOTSUPP);
@@ -175,7 +171,7 @@ Result<Response> handle_ipvs(const Request& request) {
 
   const auto asked = wire::IpvsRequest::parse(request.message.attributes);
   if (!asked) return tl::unexpected(asked.error());
-  if (is_daemon) return change_daemon(*asked, command);
+  if (is_daemon) return done(change_daemon(request.director, *asked, command));
   if (!is_get) return done(set(request.director, *asked, command));
   if (command == IPVS_CMD_GET_SERVICE) return get_service(request, *asked);
 

@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cerrno>
 #include <charconv>
+#include <optional>
 
 namespace lb::control {
 namespace {
@@ -23,11 +25,19 @@ constexpr auto kNames = std::to_array<SettingName>({
     {"net.ipv4.vs.conntrack", &Settings::conntrack},
     {"net.ipv4.vs.secure_tcp", &Settings::secure_tcp, 0, kHighestMode},
     {"net.ipv4.vs.snat_reroute", &Settings::snat_reroute},
+    {"net.ipv4.vs.sync_version", &Settings::sync_version, 0, 1},
+    {"net.ipv4.vs.sync_ports", &Settings::sync_ports, 1},
+    {"net.ipv4.vs.sync_persist_mode", &Settings::sync_persist_mode},
+    {"net.ipv4.vs.sync_qlen_max", &Settings::sync_qlen_max},
+    {"net.ipv4.vs.sync_sock_size", &Settings::sync_sock_size},
     {"net.ipv4.vs.cache_bypass", &Settings::cache_bypass},
     {"net.ipv4.vs.expire_nodest_conn", &Settings::expire_nodest_conn},
     {"net.ipv4.vs.sloppy_tcp", &Settings::sloppy_tcp},
     {"net.ipv4.vs.sloppy_sctp", &Settings::sloppy_sctp},
     {"net.ipv4.vs.expire_quiescent_template", &Settings::expire_quiescent_template},
+    {"net.ipv4.vs.sync_threshold", &Settings::sync_threshold, 0, INT32_MAX, &Settings::sync_period},
+    {"net.ipv4.vs.sync_refresh_period", &Settings::sync_refresh_period, 0},
+    {"net.ipv4.vs.sync_retries", &Settings::sync_retries, 0, 3},
     {"net.ipv4.vs.nat_icmp_send", &Settings::nat_icmp_send},
     {"net.ipv4.vs.pmtu_disc", &Settings::pmtu_disc},
     {"net.ipv4.vs.backup_only", &Settings::backup_only},
@@ -41,7 +51,34 @@ constexpr auto kNames = std::to_array<SettingName>({
     {"sluice.quirk_ipv6_extension_state", &Settings::quirk_ipv6_extension_state, 0, 1},
 });
 // A setting that is added to the engine needs a name here.
-static_assert(sizeof(Settings) == kNames.size() * sizeof(std::int32_t));
+constexpr std::size_t kNumbers = [] {
+  std::size_t numbers = 0;
+  for (const auto& setting : kNames) numbers += setting.second == nullptr ? 1 : 2;
+  return numbers;
+}();
+static_assert(sizeof(Settings) == kNumbers * sizeof(std::int32_t));
+
+// The number that `text` begins with, which is taken off it together with the blanks around it.
+std::optional<std::int32_t> take_number(std::string_view& text) noexcept {
+  const auto skip_blanks = [&] {
+    while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
+  };
+  skip_blanks();
+  std::int32_t number = 0;
+  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc{}) return std::nullopt;
+  text.remove_prefix(static_cast<std::size_t>(stop - text.data()));
+  skip_blanks();
+  return number;
+}
+
+// What is more than the kernel's range checks of single numbers.
+bool is_possible(const Settings& settings) noexcept {
+  const auto ports = static_cast<std::uint32_t>(settings.sync_ports);
+  const bool is_reached =
+      settings.sync_period == 0 || settings.sync_threshold < settings.sync_period;
+  return std::has_single_bit(ports) && is_reached;
+}
 
 bool is_name(std::string_view given, std::string_view name) noexcept {
   return std::equal(given.begin(), given.end(), name.begin(), name.end(),
@@ -58,16 +95,29 @@ const SettingName* find_setting(std::string_view name) noexcept {
   return found == kNames.end() ? nullptr : &*found;
 }
 
+std::string setting_text(const Settings& settings, const SettingName& setting) {
+  auto text = std::to_string(settings.*(setting.member));
+  if (setting.second != nullptr) text += '\t' + std::to_string(settings.*(setting.second));
+  return text;
+}
+
 Result<void> assign_setting(Settings& settings, std::string_view name,
                             std::string_view value) noexcept {
   const auto* setting = find_setting(name);
   if (setting == nullptr) return failure(ENOENT);
-  std::int32_t number = 0;
-  const auto* end = value.data() + value.size();
-  const auto [stop, error] = std::from_chars(value.data(), end, number);
-  if (error != std::errc{} || stop != end) return failure(EINVAL);
-  if (number < setting->lowest || number > setting->highest) return failure(EINVAL);
-  settings.*(setting->member) = number;
+  auto changed = settings;
+  const auto assign = [&](std::int32_t Settings::*member) {
+    const auto number = take_number(value);
+    if (!number || *number < setting->lowest || *number > setting->highest) return false;
+    changed.*member = *number;
+    return true;
+  };
+  if (!assign(setting->member)) return failure(EINVAL);
+  if (setting->second != nullptr && !value.empty() && !assign(setting->second)) {
+    return failure(EINVAL);
+  }
+  if (!value.empty() || !is_possible(changed)) return failure(EINVAL);
+  settings = changed;
   return {};
 }
 

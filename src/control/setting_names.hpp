@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "engine/settings.hpp"
@@ -17,6 +18,8 @@ struct SettingName {
   // What the kernel accepts; anything else is EINVAL.
   std::int32_t lowest = INT32_MIN;
   std::int32_t highest = INT32_MAX;
+  /// Of a setting that is two numbers, the second; else null.
+  std::int32_t engine::Settings::*second = nullptr;
 };
 
 /// All settings, in the order in which the kernel registers them.
@@ -25,7 +28,12 @@ struct SettingName {
 /// The setting of that name, or null. Slashes may stand for the dots, as in sysctl(8).
 [[nodiscard]] const SettingName* find_setting(std::string_view name) noexcept;
 
-/// Sets one by name. ENOENT: no such setting; EINVAL: not a number, or one out of range.
+/// The value as sysctl(8) prints it: a number, or two with a tab between.
+[[nodiscard]] std::string setting_text(const engine::Settings& settings,
+                                       const SettingName& setting);
+
+/// Sets one by name. ENOENT: no such setting; EINVAL: not a number, or one out of range. A setting
+/// of two numbers takes them parted by blanks, or only the first.
 [[nodiscard]] Result<void> assign_setting(engine::Settings& settings, std::string_view name,
                                           std::string_view value) noexcept;
 

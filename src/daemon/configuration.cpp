@@ -108,6 +108,12 @@ class Reader {
       if (known == nullptr) {
         return error(key.source(), fmt::format("unknown setting '{}'", key.str()));
       }
+      if (const auto* text = value.as_string(); text != nullptr && known->second != nullptr) {
+        if (!control::assign_setting(out, known->name, text->get())) {
+          return error(value.source(), fmt::format("'{}' cannot be '{}'", key.str(), text->get()));
+        }
+        continue;
+      }
       const auto* number = value.as_integer();
       if (number == nullptr || number->get() < known->lowest || number->get() > known->highest) {
         return error(value.source(), fmt::format("'{}' must be an integer from {} to {}", key.str(),

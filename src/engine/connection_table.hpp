@@ -30,6 +30,7 @@ enum ConnectionFlag : std::uint32_t {
   kConnectionSynced = 1U << 8,        ///< came from the sync daemon
   kConnectionFtp = 1U << 9,           ///< what it says is looked at: FTP control
   kConnectionKeyed = 1U << 10,        ///< template: also has key data (a Call-ID)
+  kConnectionUnbound = 1U << 11,      ///< from the sync daemon; its destination is not there yet
 };
 
 /// What the director remembers of a connection or template: one cache line, no pointers, so

@@ -79,8 +79,7 @@ ConnectionId Connections::open(const ConnectionPlan& plan, Timestamp now) noexce
   record.protocol = plan.protocol;
   record.family = plan.client.address.family();
   record.flags = plan.flags;
-  record.method = plan.destination == nullptr ? model::ForwardingMethod::kBypass
-                                              : plan.destination->spec.method;
+  record.method = plan.destination == nullptr ? plan.unbound_method : plan.destination->spec.method;
   record.timeout_s = plan.timeout_s;
 
   const bool steer = is_steerable(record);
@@ -101,6 +100,9 @@ ConnectionId Connections::open(const ConnectionPlan& plan, Timestamp now) noexce
     ftp_sessions_[id] = {};
   }
   if ((record.flags & kConnectionNoClientPort) != 0) ++without_client_port_;
+  if (sync_marks_) {
+    (*sync_marks_)[id] = {.told_expiry_ms = to_ms(now), .fwmark = 0, .told_state = 0, .repeats = 0};
+  }
   if (plan.destination != nullptr) bind(record, *plan.destination);
   if ((record.flags & kConnectionOnePacket) == 0) {
     touch(id, now);
@@ -177,17 +179,24 @@ ConnectionId Connections::find_template(net::Protocol protocol, const net::IpAdd
   return template_keys_.find(table_, wanted, key_data);
 }
 
+// A connection from the sync daemon keeps what it was told of its activity; whether answers pass
+// here depends on the destination.
 void Connections::bind(ConnectionRecord& record, Destination& destination) noexcept {
   record.destination = destination.id;
-  record.flags |= kConnectionInactive;
+  if ((record.flags & kConnectionSynced) == 0 || is_template(record)) {
+    record.flags |= kConnectionInactive;
+  }
+  record.flags &= ~std::uint32_t{kConnectionOneWay};
   if (destination.spec.method != model::ForwardingMethod::kMasquerade) {
     record.flags |= kConnectionOneWay;
   }
   ++destination.references;
   if (is_template(record)) {
     ++destination.persistent_connections;
-  } else {
+  } else if ((record.flags & kConnectionInactive) != 0) {
     ++destination.inactive_connections;
+  } else {
+    ++destination.active_connections;
   }
   update_overload_after_bind(destination);
 }
@@ -205,6 +214,42 @@ void Connections::unbind(ConnectionRecord& record) noexcept {
   update_overload_after_unbind(*bound);
   --bound->references;
   record.destination = 0;
+}
+
+void Connections::bind_late(ConnectionId id, Destination& destination) noexcept {
+  auto& record = table_.at(id);
+  const bool is_filed = (record.flags & kConnectionDetached) == 0;
+  if (destination.spec.method != record.method) {
+    // Whether there is a reply key to be found and steered by depends on the method.
+    const bool steer = is_steerable(record);
+    const bool will_masquerade = destination.spec.method == model::ForwardingMethod::kMasquerade;
+    const auto real = real_ends_.end(record.real_end);
+    const auto again =
+        real_ends_.acquire(record.protocol, real.address, real.port, steer && will_masquerade);
+    if (again == 0) return;
+    table_.unfile(id);
+    real_ends_.release(record.real_end, steer && is_masquerading(record));
+    record.real_end = again;
+    record.method = destination.spec.method;
+    if (is_filed) file(id);
+  }
+  record.flags &= ~std::uint32_t{kConnectionUnbound};
+  bind(record, destination);
+}
+
+void Connections::keep_sync_marks() {
+  if (!sync_marks_) sync_marks_.emplace(std::size_t{table_.capacity()} + 1);
+}
+
+void Connections::set_activity(ConnectionId id, bool is_active) noexcept {
+  auto& record = table_.at(id);
+  if (record.destination != 0) {
+    count_activity(record, is_active);
+  } else if (is_active) {
+    record.flags &= ~std::uint32_t{kConnectionInactive};
+  } else {
+    record.flags |= kConnectionInactive;
+  }
 }
 
 void Connections::count_activity(ConnectionRecord& record, bool is_active) noexcept {
@@ -336,6 +381,7 @@ bool Connections::expire_due(Timestamp now, std::size_t budget) noexcept {
       record.timeout_s = kRetrySeconds;
       record.expires_ms = to_ms(now) + std::int64_t{kRetrySeconds} * 1000;
       timers_.arm(id, from_ms(record.expires_ms));
+      if (prolongation_listener_ != nullptr) prolongation_listener_->prolonged(id);
     } else {
       destroy(id, now);
     }

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -28,6 +29,24 @@ struct ConnectionPlan {
   std::uint32_t flags = 0;             ///< ConnectionFlag bits
   std::uint32_t timeout_s = 3;         ///< until the first packet's state sets another
   std::string_view key_data{};         ///< of a template made by a persistence engine
+  /// How packets are forwarded without a destination.
+  model::ForwardingMethod unbound_method = model::ForwardingMethod::kBypass;
+};
+
+/// What sync daemons remember of a connection. Kept beside the records, and only once a daemon
+/// was started.
+struct SyncMark {
+  std::int64_t told_expiry_ms;  ///< the expiry that others were told last
+  std::uint32_t fwmark;         ///< of a connection from others
+  std::uint8_t told_state;
+  std::uint8_t repeats;  ///< how often the same was told again
+};
+
+/// Told of connections that controlled others when their time was over, and so live on.
+class ProlongationListener {
+ public:
+  virtual ~ProlongationListener() = default;
+  virtual void prolonged(ConnectionId id) noexcept = 0;
 };
 
 /// The life of connections: made, bound to a destination, moved through states, expired.
@@ -71,6 +90,17 @@ class Connections {
   /// Makes a connection unfindable that gives way to a new one. Expire it when that is scheduled:
   /// until then its destination counts it, as in the kernel, where a timer ends it.
   void retire(ConnectionId id) noexcept;
+  /// Counts a connection as active or inactive, as the sync daemon was told.
+  void set_activity(ConnectionId id, bool is_active) noexcept;
+  /// Binds a connection opened without a destination, which takes on its forwarding method.
+  void bind_late(ConnectionId id, Destination& destination) noexcept;
+  /// Has sync marks from now on.
+  void keep_sync_marks();
+  /// Its mark; only after `keep_sync_marks`.
+  [[nodiscard]] SyncMark& sync_mark(ConnectionId id) noexcept { return (*sync_marks_)[id]; }
+  void set_prolongation_listener(ProlongationListener* listener) noexcept {
+    prolongation_listener_ = listener;
+  }
   /// Ends a connection that was made for one packet only and never filed.
   void end_one_packet(ConnectionId id, Timestamp now) noexcept { destroy(id, now); }
   /// Makes a template unfindable for good; it goes when its time is over.
@@ -128,7 +158,9 @@ class Connections {
   DestinationTable& destinations_;
   ProtocolTimeouts timeouts_;
   TemplateKeys template_keys_;
-  ZeroedArray<FtpSession> ftp_sessions_;   // by connection; most are never touched
+  ZeroedArray<FtpSession> ftp_sessions_;             // by connection; most are never touched
+  std::optional<ZeroedArray<SyncMark>> sync_marks_;  // by connection
+  ProlongationListener* prolongation_listener_ = nullptr;
   std::uint32_t without_client_port_ = 0;  // connections; 0 saves the second look-up
   std::uint64_t created_ = 0;
   std::uint64_t expired_ = 0;

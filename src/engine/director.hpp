@@ -14,10 +14,13 @@
 
 #include "engine/network_view.hpp"
 #include "engine/settings.hpp"
+#include "engine/sync/sync_counters.hpp"
+#include "engine/sync/sync_transport.hpp"
 #include "engine/verdict.hpp"
 #include "model/connection.hpp"
 #include "model/destination.hpp"
 #include "model/service.hpp"
+#include "model/sync_daemon.hpp"
 #include "net/packet.hpp"
 #include "net/result.hpp"
 #include "net/time.hpp"
@@ -110,6 +113,20 @@ class Director {
   [[nodiscard]] Result<void> set_timeouts(const model::Timeouts& timeouts);  // EINVAL
   [[nodiscard]] const Settings& settings() const noexcept;
   void set_settings(const Settings& settings) noexcept;
+
+  // Synchronisation with other directors.
+  /// What carries the messages; without it no daemon can be started (EOPNOTSUPP). It must
+  /// outlive the daemons.
+  void set_sync_transport(SyncTransport* transport) noexcept;
+  /// Starts a daemon; what `daemon` leaves open is chosen as the kernel does.
+  [[nodiscard]] Result<void> start_sync_daemon(
+      const model::SyncDaemonSpec& daemon);  // EINVAL ENODEV EEXIST, and what the transport says
+  [[nodiscard]] Result<void> stop_sync_daemon(model::SyncRole role);  // EINVAL ESRCH
+  /// Those that run: the master first.
+  [[nodiscard]] std::vector<model::SyncDaemonSpec> sync_daemons() const;
+  /// A datagram that came to the backup daemon.
+  void receive_sync(std::span<const std::byte> message) noexcept;
+  [[nodiscard]] const SyncCounters& sync_counters() const noexcept;
 
   // Listings.
   [[nodiscard]] bool has_service(const model::ServiceKey& key) const noexcept;

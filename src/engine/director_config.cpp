@@ -93,6 +93,12 @@ void remove_service(DirectorState& state, const model::ServiceKey& key) {
   expire_orphans_if_asked(state);
 }
 
+// Sync messages have one family for all addresses of a connection.
+bool is_barred_by_sync(const DirectorState& state, const model::ServiceKey& key,
+                       const model::DestinationSpec& spec) {
+  return spec.address.family() != key.family && state.sync.is_running();
+}
+
 // The kernel takes a destination only if it could be a host's address.
 bool is_possible(const NetworkView& network, const net::IpAddress& address) {
   if (network.is_local(address)) return true;
@@ -167,6 +173,7 @@ Result<void> Director::add_destination(const model::ServiceKey& key,
   auto& state = *state_;
   auto* service = state.services.find(key);
   if (service == nullptr) return failure(ESRCH);
+  if (is_barred_by_sync(state, key, spec)) return failure(EINVAL);
   const net::Endpoint end{spec.address, spec.port};
   if (service->find(end) != nullptr) return failure(EEXIST);
 
@@ -193,6 +200,7 @@ Result<void> Director::edit_destination(const model::ServiceKey& key,
   auto& state = *state_;
   auto* service = state.services.find(key);
   if (service == nullptr) return failure(ESRCH);
+  if (is_barred_by_sync(state, key, spec)) return failure(EINVAL);
   auto* destination = service->find({spec.address, spec.port});
   if (destination == nullptr) return failure(ENOENT);
   apply(state, *destination, spec);

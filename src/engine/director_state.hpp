@@ -13,6 +13,7 @@
 #include "engine/rate_estimator.hpp"
 #include "engine/service_table.hpp"
 #include "engine/settings.hpp"
+#include "engine/sync/sync_daemons.hpp"
 
 namespace lb::engine {
 
@@ -30,6 +31,7 @@ struct DirectorState {
   RateEstimator totals;
   Defence defence;
   DirectorCounters counters;
+  SyncDaemons sync;
   Reassembler reassembler;
   /// Where a packet put together from fragments is worked on.
   static constexpr std::size_t kReassemblyHeadroom = 128;
@@ -44,6 +46,11 @@ struct DirectorState {
   std::uint64_t next_serial = 1;
   std::uint16_t identification = 0;  ///< of the IPv4 headers that the director makes
 
+  /// A backup that leaves clients' packets alone (`backup_only`), lest two directors pass one to
+  /// each other for ever.
+  [[nodiscard]] bool is_passive() const noexcept {
+    return settings.backup_only != 0 && sync.backup.has_value();
+  }
   [[nodiscard]] net::Be16 next_identification() noexcept {
     return net::Be16::from_host(++identification);
   }

@@ -2,6 +2,7 @@
 // What the director does as time goes by.
 #include "engine/director.hpp"
 #include "engine/director_state.hpp"
+#include "engine/sync/sync_master.hpp"
 
 namespace lb::engine {
 namespace {
@@ -56,7 +57,9 @@ bool Director::advance(Timestamp now, std::size_t budget) noexcept {
     state.orphan_cursor =
         state.connections.expire_orphans(state.orphan_cursor, kOrphanSlotsAtOnce, now);
   }
-  return state.connections.expire_due(now, budget) || state.orphan_cursor != 0;
+  const bool are_timers_due = state.connections.expire_due(now, budget);
+  send_sync_messages(state);
+  return are_timers_due || state.orphan_cursor != 0;
 }
 
 }  // namespace lb::engine

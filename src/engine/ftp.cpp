@@ -47,7 +47,8 @@ ConnectionId open_passive(DirectorState& state, const ConnectionRecord& control,
                            .virtual_end = {connections.virtual_end(control).address, server.port},
                            .real_end = server,
                            .destination = connections.destination(control),
-                           .flags = kConnectionNoClientPort},
+                           .flags = kConnectionNoClientPort,
+                           .unbound_method = model::ForwardingMethod::kMasquerade},
                           state.now);
 }
 
@@ -77,7 +78,8 @@ std::optional<Verdict> await_active(DirectorState& state, ConnectionId control,
                            .client = client,
                            .virtual_end = virtual_end,
                            .real_end = below(connections.real_end(record)),
-                           .destination = connections.destination(record)},
+                           .destination = connections.destination(record),
+                           .unbound_method = model::ForwardingMethod::kMasquerade},
                           state.now);
   }
   return await_data(state, control, id, is_new);

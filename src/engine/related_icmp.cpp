@@ -161,7 +161,8 @@ std::optional<Verdict> forward_icmp_error(DirectorState& state, PacketContext& c
       net::parse_embedded(bytes.first(context.headers.end), embedded_offset(context.headers));
   if (!quoted) return std::nullopt;
 
-  if (state.network.is_local(quoted->source) && context.headers.family() == net::Family::kIpv4) {
+  if (state.network.is_local(quoted->source) && context.headers.family() == net::Family::kIpv4 &&
+      !state.is_passive()) {
     if (const auto found = find_tunneled(state, context, *quoted); found.connection != 0) {
       return relay_tunnel_error(state, context, *quoted, found);
     }
@@ -171,6 +172,7 @@ std::optional<Verdict> forward_icmp_error(DirectorState& state, PacketContext& c
   if (const auto id = state.connections.find_reply(sent.protocol, sent.virtual_end, sent.client)) {
     return to_client(state, context, *quoted, id);
   }
+  if (state.is_passive()) return std::nullopt;
   // Quoted as the server answered: from the virtual address to the client.
   const auto answered = reply_flow(*quoted);
   auto id = state.connections.find(answered.protocol, answered.client, answered.virtual_end);

@@ -7,6 +7,8 @@
 #include "engine/forward/ttl.hpp"
 #include "engine/ftp.hpp"
 #include "engine/schedule.hpp"
+#include "engine/sync/sync_backup.hpp"
+#include "engine/sync/sync_master.hpp"
 #include "engine/tracking.hpp"
 #include "engine/transmit.hpp"
 
@@ -38,7 +40,11 @@ ConnectionId find_connection(DirectorState& state, const PacketContext& context,
   const auto id = connections.find(flow.protocol, flow.client, flow.virtual_end);
   if (id == 0) return 0;
   const bool gives_way = begins_connection(context) && is_to_be_replaced(state, id);
-  if (!gives_way && !is_given_up(state, id)) return id;
+  if (!gives_way && !is_given_up(state, id)) {
+    const bool is_unbound = (connections.at(id).flags & kConnectionUnbound) != 0;
+    if (is_unbound) bind_late(state, id);
+    return id;
+  }
   if (!connections.controls_others(id)) {
     connections.retire(id);
     replaced = id;
@@ -61,6 +67,15 @@ std::optional<Verdict> help(DirectorState& state, PacketContext& context, Connec
   return std::nullopt;
 }
 
+// Other directors hear of it, if that is due.
+void tell_others(DirectorState& state, ConnectionId id) {
+  const auto& record = state.connections.at(id);
+  const bool is_one_packet = (record.flags & kConnectionOnePacket) != 0;
+  sync_connection(state, id,
+                  is_one_packet ? static_cast<std::uint32_t>(state.settings.sync_threshold)
+                                : record.packets_in);
+}
+
 // What all packets of a connection from the client have in common.
 Verdict forward(DirectorState& state, PacketContext& context, ConnectionId id) {
   auto& record = state.connections.at(id);
@@ -72,6 +87,7 @@ Verdict forward(DirectorState& state, PacketContext& context, ConnectionId id) {
   }
   if (!verdict) verdict = transmit(state, context, id);
   ++record.packets_in;
+  if (state.sync.master) tell_others(state, id);
   settle(state, id);
   return *verdict;
 }
@@ -79,6 +95,7 @@ Verdict forward(DirectorState& state, PacketContext& context, ConnectionId id) {
 }  // namespace
 
 Verdict forward_request(DirectorState& state, PacketContext& context) noexcept {
+  if (state.is_passive()) return Verdict::host();
   record_options(context);
 
   const auto flow = request_flow(context.headers);

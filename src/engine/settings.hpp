@@ -15,11 +15,22 @@ struct Settings {
   std::int32_t secure_tcp = 0;
   std::int32_t conntrack = 0;
   std::int32_t snat_reroute = 1;
+  // Of the sync daemon.
+  std::int32_t sync_version = 1;
+  std::int32_t sync_ports = 1;         ///< read when the first daemon starts
+  std::int32_t sync_persist_mode = 0;  ///< 1: of persistent connections only templates are told
+  std::int32_t sync_qlen_max = 4096;   ///< messages that wait to be sent
+  std::int32_t sync_sock_size = 0;     ///< of socket buffers, bytes; 0: as the system has it
   std::int32_t cache_bypass = 0;
   std::int32_t expire_nodest_conn = 0;
   std::int32_t sloppy_tcp = 0;
   std::int32_t sloppy_sctp = 0;
   std::int32_t expire_quiescent_template = 0;
+  // The two numbers of sync_threshold: told when packets modulo `sync_period` are `sync_threshold`.
+  std::int32_t sync_threshold = 3;
+  std::int32_t sync_period = 50;
+  std::int32_t sync_refresh_period = 0;  ///< seconds
+  std::int32_t sync_retries = 0;
   std::int32_t nat_icmp_send = 0;
   std::int32_t pmtu_disc = 1;
   std::int32_t backup_only = 0;

@@ -32,7 +32,8 @@ void settle(DirectorState& state, ConnectionId id) noexcept {
     connections.touch(id, state.now);
     return;
   }
-  if (record.control != 0) ++connections.at(record.control).packets_in;
+  // A master daemon has counted it.
+  if (record.control != 0 && !state.sync.master) ++connections.at(record.control).packets_in;
   connections.end_one_packet(id, state.now);
 }
 

@@ -59,11 +59,16 @@ Verdict direct(DirectorState& state, PacketContext& context, const CachedRoute& 
   return send_out(state, context, route.hop);
 }
 
-Verdict tunnel(DirectorState& state, PacketContext& context, const Destination& destination,
+Verdict tunnel(DirectorState& state, PacketContext& context, const ConnectionRecord& record,
                const CachedRoute& route) {
   if (route.is_local) return Verdict::host();
-  const auto outer = destination.spec.address.family();
-  const auto overhead = static_cast<std::uint32_t>(tunnel_overhead(destination.spec.tunnel, outer));
+  // A connection from the sync daemon may have no destination here, and goes by IPIP then.
+  const auto* destination = state.connections.destination(record);
+  const auto spec = destination != nullptr ? destination->spec.tunnel : model::TunnelSpec{};
+  const auto end = destination != nullptr ? destination->spec.address
+                                          : state.connections.real_end(record).address;
+  const auto outer = end.family();
+  const auto overhead = static_cast<std::uint32_t>(tunnel_overhead(spec, outer));
   const auto least = outer == net::Family::kIpv4 ? kMinMtuV4 : kMinMtuV6;
   if (route.hop.mtu < overhead + least) return Verdict::drop(DropReason::kTooBig);
   if (auto verdict = check_hop(state, context, route.hop.mtu - overhead, Payload::kRequest, true)) {
@@ -71,9 +76,9 @@ Verdict tunnel(DirectorState& state, PacketContext& context, const Destination& 
   }
   const bool same_family = outer == context.headers.family();
   if (!encapsulate(context.packet, context.headers,
-                   {.spec = destination.spec.tunnel,
+                   {.spec = spec,
                     .source = route.source,
-                    .destination = destination.spec.address,
+                    .destination = end,
                     .copy_dont_fragment = state.settings.pmtu_disc != 0,
                     .identification = state.next_identification()})) {
     return Verdict::drop(DropReason::kNoHeadroom);
@@ -98,8 +103,12 @@ void report_error(DirectorState& state, PacketContext& context, const IcmpError&
 CachedRoute route_to_server(DirectorState& state, ConnectionId id) noexcept {
   const auto& record = state.connections.at(id);
   auto* destination = state.connections.destination(record);
-  if (destination == nullptr) {  // bypass: to where the packet was addressed
-    return look_up(state.network, state.connections.virtual_end(record).address);
+  if (destination == nullptr) {
+    // Bypass goes to where the packet was addressed.
+    const auto to = record.method == model::ForwardingMethod::kBypass
+                        ? state.connections.virtual_end(record)
+                        : state.connections.real_end(record);
+    return look_up(state.network, to.address);
   }
   if (destination->route.generation != state.network.generation()) {
     destination->route = look_up(state.network, destination->spec.address);
@@ -164,7 +173,7 @@ Verdict transmit(DirectorState& state, PacketContext& context, ConnectionId id) 
     case model::ForwardingMethod::kMasquerade:
       return masquerade(state, context, record, route);
     case model::ForwardingMethod::kTunnel:
-      return tunnel(state, context, *state.connections.destination(record), route);
+      return tunnel(state, context, record, route);
     case model::ForwardingMethod::kDirectRoute:
     case model::ForwardingMethod::kBypass:
       return direct(state, context, route);

@@ -8,6 +8,7 @@
 #include "control/setting_names.hpp"
 #include "net/parse.hpp"
 #include "replay/frame_checksum.hpp"
+#include "replay/sync_link.hpp"
 
 namespace lb::replay {
 namespace {
@@ -46,7 +47,12 @@ void decrement_ttl(Bytes& frame, bool is_v4) {
 }  // namespace
 
 Lab::Lab(const CaseMeta& meta)
-    : meta_(meta), director_({}, network_), handler_(director_, nullptr), transport_(handler_) {
+    : meta_(meta),
+      director_({}, network_),
+      handler_(director_, nullptr),
+      transport_(handler_),
+      sync_link_(std::make_unique<SyncLink>(network_, now_)) {
+  director_.set_sync_transport(sync_link_.get());
   auto settings = director_.settings();
   settings.quirk_icmpv6_checksum = 1;
   settings.quirk_ipv6_extension_state = 1;
@@ -60,6 +66,8 @@ Lab::Lab(const CaseMeta& meta)
     }
   }
 }
+
+Lab::~Lab() = default;
 
 tl::expected<std::unique_ptr<Lab>, std::string> Lab::create(const CaseMeta& meta) {
   std::unique_ptr<Lab> lab(new Lab(meta));
@@ -164,7 +172,9 @@ Outcome Lab::receive(const std::string& port, const Bytes& frame) {
     outcome.verdict = "no port " + port;
     return outcome;
   }
-  return process(frame, at->id, port);
+  auto outcome = process(frame, at->id, port);
+  if (const auto message = sync_link_->message_of(port, frame)) director_.receive_sync(*message);
+  return outcome;
 }
 
 Outcome Lab::process(const Bytes& frame, engine::InterfaceId ingress,

@@ -15,6 +15,8 @@
 
 namespace lb::replay {
 
+class SyncLink;
+
 struct SentFrame {
   std::string port;
   Bytes bytes;
@@ -39,6 +41,9 @@ class Lab {
  public:
   /// Builds what `meta` tells. The error is a sentence: what of it this lab cannot build.
   [[nodiscard]] static tl::expected<std::unique_ptr<Lab>, std::string> create(const CaseMeta& meta);
+  ~Lab();
+  Lab(const Lab&) = delete;
+  Lab& operator=(const Lab&) = delete;
 
   /// Sets the clock, in steps as a daemon's loop would take them. Earlier times are ignored.
   void advance_to(double seconds);
@@ -62,6 +67,8 @@ class Lab {
   /// The MAC of the clients' gateway of `family`.
   [[nodiscard]] net::Mac gateway_mac(net::Family family) const noexcept;
   [[nodiscard]] engine::Director& director() noexcept { return director_; }
+  [[nodiscard]] SyncLink& sync_link() noexcept { return *sync_link_; }
+  [[nodiscard]] Timestamp now() const noexcept { return now_; }
   [[nodiscard]] RecordingTransport& transport() noexcept { return transport_; }
 
  private:
@@ -85,6 +92,7 @@ class Lab {
   std::vector<std::pair<std::uint32_t, std::string>> rules_;  // mark -> table, of `ip rule`
   bool checksums_verified_ = false;
   Timestamp now_{};
+  std::unique_ptr<SyncLink> sync_link_;
   Bytes buffer_;
 };
 

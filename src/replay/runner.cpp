@@ -15,6 +15,7 @@
 #include "replay/frame_text.hpp"
 #include "replay/ip_view.hpp"
 #include "replay/lab.hpp"
+#include "replay/sync_link.hpp"
 
 namespace lb::replay {
 namespace {
@@ -61,7 +62,10 @@ class Player {
     step_ = &step;
     if (step.time >= 0) lab_.advance_to(step.time);
     std::visit(*this, step.action);
+    check_sync(false);
   }
+  /// To be called after the last step.
+  void finish() { check_sync(true); }
 
   void operator()(const NoteStep&) {}
   void operator()(const SysctlStep& sysctl) {
@@ -71,7 +75,9 @@ class Player {
   }
   void operator()(const SleepStep& sleep) {
     lab_.advance_to(step_->time + sleep.seconds);
-    if (auto mismatch = compare_frames(sleep.sent, {})) differ("sleep", *std::move(mismatch));
+    if (auto mismatch = compare_frames(without_sync(sleep.sent), {})) {
+      differ("sleep", *std::move(mismatch));
+    }
   }
   void operator()(const DroppedStep& step);
   void operator()(const ConnectionsStep& step);
@@ -90,6 +96,8 @@ class Player {
   void play_host_answers(const std::string& what, const ReceiveStep& receive,
                          const Outcome& outcome);
   void check_back(const std::string& what, const FlowStep& flow, const Outcome& outcome);
+  [[nodiscard]] std::vector<ExpectedFrame> without_sync(const std::vector<ExpectedFrame>& frames);
+  void check_sync(bool is_end);
   [[nodiscard]] std::optional<net::Endpoint> server_of(const FlowStep& flow,
                                                        const SentFrame& sent) const;
 
@@ -97,6 +105,7 @@ class Player {
   CaseResult& result_;
   const Step* step_ = nullptr;
   NetlinkComparison netlink_;
+  SyncComparison sync_;
 };
 
 void Player::differ(std::string what, Mismatch mismatch) {
@@ -107,6 +116,29 @@ void Player::differ(std::string what, Mismatch mismatch) {
   if (!step_->note.empty()) what += " (" + step_->note + ")";
   result_.differences.push_back({step_->line, fmt::format("at {:.3f} {}", step_->time, what),
                                  std::move(mismatch.expected), std::move(mismatch.got)});
+}
+
+// The frames that the step's packet has to do with; sync messages are kept for a comparison of
+// their own.
+std::vector<ExpectedFrame> Player::without_sync(const std::vector<ExpectedFrame>& frames) {
+  std::vector<ExpectedFrame> rest;
+  for (const auto& frame : frames) {
+    if (lab_.sync_link().is_sync_frame(frame.bytes)) {
+      sync_.expect(step_->line, lab_.now(), frame);
+    } else {
+      rest.push_back(frame);
+    }
+  }
+  return rest;
+}
+
+void Player::check_sync(bool is_end) {
+  sync_.add(lab_.sync_link().take());
+  while (auto finding = sync_.check(lab_.now(), is_end)) {
+    result_.differences.push_back({finding->line, "sync message",
+                                   std::move(finding->mismatch.expected),
+                                   std::move(finding->mismatch.got)});
+  }
 }
 
 void Player::operator()(const ConnectionsStep& step) {
@@ -175,7 +207,7 @@ void Player::operator()(const ReceiveStep& receive) {
       differ(what, {"handed to the host", outcome_text(outcome)});
     }
   } else if (receive.host_answers.empty()) {
-    compare_sent(what, receive.sent, receive.frame, outcome);
+    compare_sent(what, without_sync(receive.sent), receive.frame, outcome);
   } else {
     play_host_answers(what, receive, outcome);
   }
@@ -382,6 +414,7 @@ CaseResult run_case(const Case& recorded) {
   }
   Player player(**lab, result);
   for (const auto& step : recorded.steps) player.play(step);
+  player.finish();
   return result;
 }
 
