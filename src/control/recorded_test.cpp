@@ -95,7 +95,7 @@ TEST_P(RecordedCase, IsAnsweredAsByTheKernel) {
   EXPECT_GT(requests, 20);
 }
 
-// All but "daemon", which needs the synchronisation daemon.
+// All but "daemon", which needs a network between directors: `ipvs-replay` has one.
 INSTANTIATE_TEST_SUITE_P(All, RecordedCase,
                          testing::Values("fwmark", "ipv6", "list-options", "ops", "persistence",
                                          "save-restore", "sched-flags", "servers", "service-protos",

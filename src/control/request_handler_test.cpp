@@ -332,12 +332,31 @@ TEST_F(RequestHandlerTest, TimeoutsZeroAndFlush) {
   EXPECT_EQ(own_.director.service_count(), 0U);
 }
 
-TEST_F(RequestHandlerTest, ThereIsNoSyncDaemon) {
-  const model::SyncDaemonSpec daemon{.interface = "eth0", .group = {}};
-  EXPECT_EQ(error(wire::start_daemon_request({}, daemon)), EOPNOTSUPP);
+class OpenTransport : public engine::SyncTransport {
+ public:
+  Result<void> open(const engine::SyncSockets&) noexcept override { return {}; }
+  void close(model::SyncRole) noexcept override {}
+  void send(unsigned, std::span<const std::byte>) noexcept override {}
+};
+
+TEST_F(RequestHandlerTest, SyncDaemons) {
+  model::SyncDaemonSpec daemon{.interface = "eth0", .group = {}};
+  EXPECT_EQ(error(wire::start_daemon_request({}, daemon)), ENODEV);
   EXPECT_EQ(error(wire::stop_daemon_request({}, daemon)), ESRCH);
   EXPECT_EQ(error(request(IPVS_CMD_DEL_DAEMON, nothing)), EINVAL);
   EXPECT_THAT(*wire::read_daemons(ask(wire::list_daemons_request({}))), SizeIs(0));
+  own_.add_interface(1, {"192.0.2.1/24"});
+  daemon.interface = "port1";
+  EXPECT_EQ(error(wire::start_daemon_request({}, daemon)), EOPNOTSUPP);
+  OpenTransport transport;
+  own_.director.set_sync_transport(&transport);
+  EXPECT_EQ(error(wire::start_daemon_request({}, daemon)), 0);
+  EXPECT_EQ(error(wire::start_daemon_request({}, daemon)), EEXIST);
+  daemon.role = model::SyncRole::kBackup;
+  EXPECT_EQ(error(wire::start_daemon_request({}, daemon)), 0);
+  EXPECT_THAT(*wire::read_daemons(ask(wire::list_daemons_request({}))), SizeIs(2));
+  EXPECT_EQ(error(wire::stop_daemon_request({}, daemon)), 0);
+  EXPECT_THAT(*wire::read_daemons(ask(wire::list_daemons_request({}))), SizeIs(1));
 }
 
 TEST_F(RequestHandlerTest, DumpOfDestinationsWithoutServiceIsEmpty) {
@@ -418,6 +437,18 @@ TEST_F(RequestHandlerTest, Settings) {
   ASSERT_TRUE(read.has_value());
   EXPECT_THAT(*read, ElementsAre(expected));
   EXPECT_EQ(error(wire::get_setting_request(kContext, "x")), ENOENT);
+  EXPECT_EQ(set("net.ipv4.vs.sync_threshold", " 2\t4 "), 0);
+  EXPECT_EQ(own_.director.settings().sync_threshold, 2);
+  EXPECT_EQ(own_.director.settings().sync_period, 4);
+  const auto two =
+      wire::read_settings(ask(wire::get_setting_request(kContext, "net.ipv4.vs.sync_threshold")));
+  ASSERT_TRUE(two.has_value());
+  EXPECT_EQ(two->at(0).value, "2\t4");
+  EXPECT_EQ(set("net.ipv4.vs.sync_threshold", "3"), 0);
+  EXPECT_EQ(own_.director.settings().sync_period, 4);
+  EXPECT_EQ(set("net.ipv4.vs.sync_threshold", "4"), EINVAL);  // never reached modulo 4
+  EXPECT_EQ(set("net.ipv4.vs.sync_threshold", "1 2 3"), EINVAL);
+  EXPECT_EQ(set("net.ipv4.vs.sync_ports", "3"), EINVAL);
   EXPECT_THAT(*wire::read_settings(ask(wire::list_settings_request(kContext))),
               SizeIs(setting_names().size()));
 }

@@ -25,6 +25,7 @@
 #include "daemon/notify.hpp"
 #include "daemon/peer.hpp"
 #include "daemon/reload.hpp"
+#include "daemon/sync_sockets.hpp"
 #include "wire/socket_name.hpp"
 
 namespace lb::daemon {
@@ -86,7 +87,14 @@ struct Daemon::State : control::StatusSource {
         configuration(std::move(read)),
         hooks(std::move(given)),
         director(options, network),
-        handler(director, this) {}
+        handler(director, this),
+        sync_sockets(base.get(), [this](std::span<const std::byte> message) {
+          director.advance(now(), kTimerBudget);
+          director.receive_sync(message);
+          make_tick_busy();
+        }) {
+    director.set_sync_transport(&sync_sockets);
+  }
 
   EventBasePtr base;
   std::string own_version;
@@ -96,6 +104,7 @@ struct Daemon::State : control::StatusSource {
   engine::NetworkView network;
   engine::Director director;
   control::RequestHandler handler;
+  SyncSockets sync_sockets;
   std::unique_ptr<ControlServer> server;
   std::unique_ptr<datapath::Datapath> datapath;
   Health health_now{log};
@@ -120,6 +129,7 @@ struct Daemon::State : control::StatusSource {
   [[nodiscard]] std::vector<wire::InterfaceStatus> interfaces() const override;
   [[nodiscard]] std::vector<wire::NamedCounter> counters() const override;
 
+  void make_tick_busy();
   void handle_packets();
   void handle_tick();
   void stop(int signal) {
@@ -174,12 +184,16 @@ tl::expected<void, std::string> Daemon::State::attach(const datapath::DatapathOp
   return {};
 }
 
+// Connections have timers to be kept.
+void Daemon::State::make_tick_busy() {
+  if (is_tick_busy || tick == nullptr || director.connection_count() == 0) return;
+  is_tick_busy = true;
+  event_add(tick.get(), &kBusyTick);
+}
+
 void Daemon::State::handle_packets() {
   if (datapath->poll(now(), kPacketBudget)) event_active(packets.get(), EV_READ, 0);
-  if (!is_tick_busy && director.connection_count() > 0) {
-    is_tick_busy = true;
-    event_add(tick.get(), &kBusyTick);
-  }
+  make_tick_busy();
 }
 
 void Daemon::State::handle_tick() {
@@ -206,7 +220,8 @@ std::vector<wire::InterfaceStatus> Daemon::State::interfaces() const {
 }
 
 std::vector<wire::NamedCounter> Daemon::State::counters() const {
-  std::vector<wire::NamedCounter> all;
+  std::vector<wire::NamedCounter> all{
+      {.name = "sync_send_failures", .value = sync_sockets.send_failures()}};
   if (!datapath) return all;
   for (const auto& [name, value] : datapath->counters()) {
     all.push_back({.name = std::string(name), .value = value});
