@@ -9,19 +9,24 @@ namespace {
 /// As the file writes it: "drop_entry" of "net.ipv4.vs.drop_entry".
 std::string_view short_name(std::string_view name) { return name.substr(name.rfind('.') + 1); }
 
+bool differs(const control::SettingName& setting, const engine::Settings& a,
+             const engine::Settings& b) {
+  return a.*setting.member != b.*setting.member ||
+         (setting.second != nullptr && a.*setting.second != b.*setting.second);
+}
+
 }  // namespace
 
 Reload compare(const Configuration& old, const Configuration& fresh) {
   Reload result;
-  const auto note = [](bool differs, std::vector<std::string>& list, std::string_view key) {
-    if (differs) list.emplace_back(key);
+  const auto note = [](bool is_new, std::vector<std::string>& list, std::string_view key) {
+    if (is_new) list.emplace_back(key);
   };
   note(old.log_level != fresh.log_level, result.applied, "log_level");
   note(old.log_format != fresh.log_format, result.applied, "log_format");
   note(old.socket_group != fresh.socket_group, result.applied, "socket_group");
   for (const auto& setting : control::setting_names()) {
-    note(old.settings.*setting.member != fresh.settings.*setting.member, result.applied,
-         short_name(setting.name));
+    note(differs(setting, old.settings, fresh.settings), result.applied, short_name(setting.name));
   }
   note(old.datapath.interfaces != fresh.datapath.interfaces, result.need_restart, "interfaces");
   note(old.datapath.xdp_mode != fresh.datapath.xdp_mode, result.need_restart, "xdp_mode");
@@ -34,9 +39,9 @@ engine::Settings merge_settings(const engine::Settings& current, const engine::S
                                 const engine::Settings& fresh) {
   auto merged = current;
   for (const auto& setting : control::setting_names()) {
-    if (old.*setting.member != fresh.*setting.member) {
-      merged.*setting.member = fresh.*setting.member;
-    }
+    if (!differs(setting, old, fresh)) continue;
+    merged.*setting.member = fresh.*setting.member;
+    if (setting.second != nullptr) merged.*setting.second = fresh.*setting.second;
   }
   return merged;
 }
