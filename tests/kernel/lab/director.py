@@ -255,7 +255,7 @@ class Director:
         expiring = self._expiring(2)
         done = subprocess.run(argv, input=stdin, text=True, capture_output=True, check=False)
         step = {"op": "cmd", "t": at, "argv": list(argv)} | ({"stdin": stdin} if stdin else {})
-        if "-d" in argv:
+        if {"-d", "-D"} & set(argv):
             time.sleep(0.03)  # expire_nodest_conn works in the background
         step |= {"rc": done.returncode, "out": done.stdout, "err": done.stderr}
         if any(word.startswith("-L") for word in argv[1:]):
