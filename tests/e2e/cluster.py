@@ -61,6 +61,11 @@ class Cluster:
 
     def set_up_server(self, server, number, bridge, decap_mode):
         self.lab.connect(server, "eth0", bridge)
+        # With one arm, the director's host tells a server of the short way to the client as soon
+        # as it routes one packet of it (of a connection that is gone); answers would bypass NAT.
+        server.sysctl("net.ipv4.conf.all.accept_redirects", 0)
+        server.sysctl("net.ipv4.conf.eth0.accept_redirects", 0)
+        server.sysctl("net.ipv6.conf.eth0.accept_redirects", 0)
         if self.method != "nat":
             # The virtual address is here too, but only the director says so on the link.
             for name in ("all", "eth0"):
