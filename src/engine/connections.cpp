@@ -398,7 +398,10 @@ std::uint32_t Connections::expire_orphans(std::uint32_t cursor, std::uint32_t sl
     const auto* bound = destination(record);
     if (bound == nullptr || bound->is_available) continue;
     record.flags |= kConnectionDying;
+    const auto control = record.control;
     expire_now(id, now);
+    // What held it, though assured: both are of the same destination.
+    if (control != 0 && table_.contains(control)) expire_now(control, now);
   }
   return end >= table_.end() ? 0 : end;
 }

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string_view>
 
+#include "engine/forward/icmp_related.hpp"
 #include "engine/sip.hpp"
 #include "net/bytes.hpp"
 
@@ -104,14 +105,19 @@ ConnectionId open_template(DirectorState& state, const Service& service, const T
 
 }  // namespace
 
-Destination* choose_destination(DirectorState& state, Service& service, const Flow& flow) noexcept {
+Destination* choose_destination(DirectorState& state, Service& service,
+                                const PacketContext& context, const Flow& flow) noexcept {
   if (service.scheduler == nullptr) return nullptr;
-  return service.scheduler->schedule(service.context(state.settings, state.now),
-                                     {.protocol = flow.protocol,
-                                      .client = flow.client.address,
-                                      .client_port = flow.client.port,
-                                      .virtual_address = flow.virtual_end.address,
-                                      .virtual_port = flow.virtual_end.port});
+  // An ICMP error that opens a connection quotes an answer, and the schedulers that go by the
+  // destination take the one of the quoted packet: the client.
+  const bool is_quoted = is_related_icmp(context.headers);
+  return service.scheduler->schedule(
+      service.context(state.settings, state.now),
+      {.protocol = flow.protocol,
+       .client = flow.client.address,
+       .client_port = flow.client.port,
+       .virtual_address = is_quoted ? flow.client.address : flow.virtual_end.address,
+       .virtual_port = flow.virtual_end.port});
 }
 
 void count_connection(DirectorState& state, Service& service, Destination& destination) noexcept {
@@ -133,7 +139,7 @@ ScheduleResult schedule_persistent(DirectorState& state, Service& service,
   if (held_by != 0) {
     destination = connections.destination(connections.at(held_by));
   } else {
-    destination = choose_destination(state, service, flow);
+    destination = choose_destination(state, service, context, flow);
     if (destination == nullptr) return {.failure = ScheduleFailure::kNoDestination};
     const bool names_port =
         flow.virtual_end.port == service.key().port && service.key().port.to_host() != kFtpPort;

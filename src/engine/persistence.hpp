@@ -37,6 +37,7 @@ struct ScheduleResult {
 
 /// Asks the service's scheduler; null if it has none or finds no usable destination.
 [[nodiscard]] Destination* choose_destination(DirectorState& state, Service& service,
+                                              const PacketContext& context,
                                               const Flow& flow) noexcept;
 
 /// Counts a new connection at its destination, its service and in total.

@@ -46,7 +46,7 @@ ScheduleResult open_connection(DirectorState& state, Service& service, const Pac
   if (service.key().fwmark == 0 && flow.virtual_end.port != service.key().port) {
     return {.failure = ScheduleFailure::kNoDestination};
   }
-  auto* destination = choose_destination(state, service, flow);
+  auto* destination = choose_destination(state, service, context, flow);
   if (destination == nullptr) return {.failure = ScheduleFailure::kNoDestination};
   const auto port =
       destination->spec.port != net::Port{} ? destination->spec.port : flow.virtual_end.port;
