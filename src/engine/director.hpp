@@ -19,6 +19,7 @@
 #include "engine/verdict.hpp"
 #include "model/connection.hpp"
 #include "model/destination.hpp"
+#include "model/mark_rule.hpp"
 #include "model/service.hpp"
 #include "model/sync_daemon.hpp"
 #include "net/packet.hpp"
@@ -33,7 +34,8 @@ struct SteeredEndpoint {
   enum class Side : std::uint8_t { kVirtual, kReal };
   Side side = Side::kVirtual;
   net::Protocol protocol = net::Protocol::kTcp;
-  net::Endpoint end;  ///< port 0 on the virtual side: every port
+  /// Port 0 on the virtual side: every port; with protocol kIp: every packet to the address.
+  net::Endpoint end;
   friend bool operator==(const SteeredEndpoint&, const SteeredEndpoint&) = default;
 };
 
@@ -127,6 +129,21 @@ class Director {
   /// A datagram that came to the backup daemon.
   void receive_sync(std::span<const std::byte> message) noexcept;
   [[nodiscard]] const SyncCounters& sync_counters() const noexcept;
+
+  // Mark rules: what packets that come without a mark are marked by. Positions count from 1.
+  /// Puts a rule at `position`; 0: behind the last.
+  [[nodiscard]] Result<void> add_mark_rule(const model::MarkRule& rule,
+                                           std::uint32_t position = 0);  // EINVAL E2BIG ENOSPC
+  [[nodiscard]] Result<void> delete_mark_rule(std::uint32_t position);   // E2BIG
+  /// Deletes the first rule that says the same.
+  [[nodiscard]] Result<void> delete_mark_rule(const model::MarkRule& rule);  // ENOENT
+  void flush_mark_rules();
+  void zero_mark_rules() noexcept;
+  [[nodiscard]] std::size_t mark_rule_count() const noexcept;
+  [[nodiscard]] std::optional<model::MarkRuleInfo> mark_rule(std::uint32_t position) const;
+  /// The mark that a frame has or would get; counts nothing.
+  [[nodiscard]] std::uint32_t mark_of(const net::Packet& packet,
+                                      InterfaceId ingress) const noexcept;
 
   // Listings.
   [[nodiscard]] bool has_service(const model::ServiceKey& key) const noexcept;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "engine/director.hpp"
+#include "engine/director_marks.hpp"
 #include "engine/director_state.hpp"
 #include "engine/sip.hpp"
 
@@ -132,6 +133,7 @@ Result<void> Director::add_service(const model::ServiceSpec& spec) {
     if (service->virtual_end == 0) return failure(ENOMEM);
   }
   state.services.insert(std::move(service));
+  if (spec.key.fwmark != 0) update_mark_steering(state);
   return {};
 }
 
@@ -266,6 +268,7 @@ void Director::set_settings(const Settings& settings) noexcept {
 }
 
 void Director::set_steering_listener(SteeringListener* listener) {
+  update_mark_steering(*state_);  // by now the network is known
   state_->connections.virtual_ends().set_listener(listener);
   state_->connections.real_ends().set_listener(listener);
 }

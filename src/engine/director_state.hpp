@@ -10,6 +10,8 @@
 #include "engine/destination_table.hpp"
 #include "engine/director.hpp"
 #include "engine/forward/reassembler.hpp"
+#include "engine/mark_rules.hpp"
+#include "engine/mark_steering.hpp"
 #include "engine/rate_estimator.hpp"
 #include "engine/service_table.hpp"
 #include "engine/settings.hpp"
@@ -28,6 +30,9 @@ struct DirectorState {
   ServiceTable services;
   DestinationTable destinations;
   Connections connections;
+  MarkRules mark_rules;
+  MarkSteering mark_steering;
+  std::uint64_t mark_steering_generation = 0;  ///< of the network, when it was updated; 0: to do
   RateEstimator totals;
   Defence defence;
   DirectorCounters counters;
@@ -38,9 +43,10 @@ struct DirectorState {
   std::vector<std::byte> reassembled;
   Timestamp now{};
 
-  Timestamp next_estimate{};  ///< of rates, every 2 s
-  Timestamp next_sweep{};     ///< of removed destinations and scheduler caches, every 60 s
-  Timestamp next_defence{};   ///< of the defence levels, every second
+  Timestamp next_estimate{};       ///< of rates, every 2 s
+  Timestamp next_sweep{};          ///< of removed destinations and scheduler caches, every 60 s
+  Timestamp next_defence{};        ///< of the defence levels, every second
+  Timestamp next_mark_steering{};  ///< of the addresses that mark rules concern, every second
   std::uint32_t orphan_cursor =
       0;  ///< where the walk over connections of removed destinations is; 0: none
   std::uint64_t next_serial = 1;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the director does as time goes by.
 #include "engine/director.hpp"
+#include "engine/director_marks.hpp"
 #include "engine/director_state.hpp"
 #include "engine/sync/sync_master.hpp"
 
@@ -10,6 +11,7 @@ namespace {
 constexpr auto kEstimateInterval = std::chrono::seconds(2);
 constexpr auto kSweepInterval = std::chrono::seconds(60);
 constexpr auto kDefenceInterval = std::chrono::seconds(1);
+constexpr auto kMarkSteeringInterval = std::chrono::seconds(1);
 // After a jump of the clock old averages say nothing; so many missed ticks are enough to forget
 // them.
 constexpr int kMaxTicksAtOnce = 64;
@@ -49,6 +51,7 @@ bool Director::advance(Timestamp now, std::size_t budget) noexcept {
   auto& state = *state_;
   state.now = now;
   every(state.next_defence, kDefenceInterval, now, [&] { state.defence.update(state.settings); });
+  every(state.next_mark_steering, kMarkSteeringInterval, now, [&] { update_mark_steering(state); });
   every(state.next_estimate, kEstimateInterval, now, [&] { estimate(state); });
   every(state.next_sweep, kSweepInterval, now, [&] { sweep(state); });
   state.counters.dropped[static_cast<std::size_t>(DropReason::kFragmentTimeout)] +=

@@ -344,6 +344,13 @@ bool NetworkView::is_local(const IpAddress& address) const noexcept {
   return candidate != nullptr && candidate->route.local;
 }
 
+std::vector<net::IpAddress> NetworkView::own_addresses() const {
+  std::vector<net::IpAddress> result;
+  result.reserve(tables_->addresses.size());
+  for (const auto& own : tables_->addresses) result.push_back(own.address);
+  return result;
+}
+
 bool NetworkView::is_unicast(const IpAddress& address) const noexcept {
   if (address.is_unspecified() || address.is_multicast() || address.is_broadcast()) return false;
   if (!address.is_v4() || is_local(address)) return true;

@@ -78,6 +78,8 @@ class NetworkView {
   [[nodiscard]] const Interface* interface(std::string_view name) const noexcept;
   /// True if `address` is one of the director's own (or in 127.0.0.0/8, ::1, or routed locally).
   [[nodiscard]] bool is_local(const net::IpAddress& address) const noexcept;
+  /// All addresses of all interfaces, some perhaps twice; not what is routed locally.
+  [[nodiscard]] std::vector<net::IpAddress> own_addresses() const;
   /// True if `address` could be one host's: not unspecified, multicast, or (IPv4) the limited
   /// broadcast or the broadcast address of an own subnet.
   [[nodiscard]] bool is_unicast(const net::IpAddress& address) const noexcept;

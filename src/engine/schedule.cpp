@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/schedule.hpp"
 
+#include "engine/director_marks.hpp"
 #include "engine/forward/icmp_error.hpp"
 #include "engine/persistence.hpp"
 #include "engine/transmit.hpp"
@@ -138,7 +139,7 @@ Scheduled schedule(DirectorState& state, PacketContext& context, const Flow& flo
         return {.verdict = Verdict::drop(DropReason::kTruncated)};
     }
   }
-  auto* service = state.services.find_for_packet(context.packet.mark, flow.protocol,
+  auto* service = state.services.find_for_packet(mark(state, context), flow.protocol,
                                                  flow.virtual_end.address, flow.virtual_end.port);
   if (service == nullptr) return {.verdict = Verdict::host()};
   if (state.defence.drops_packet()) return {.verdict = Verdict::drop(DropReason::kDropPacket)};
