@@ -24,8 +24,9 @@ struct steer_address {
 };
 
 /* Value of the address map: which sides the address has endpoints on. "All" is set when the
- * endpoint map is full: then whatever the address gets (or sends) goes to the engine, which hands
- * to the host what is none of its business. */
+ * endpoint map is full, and on addresses whose packets may get firewall marks: then whatever the
+ * address gets (or sends) goes to the engine, which hands to the host what is none of its
+ * business. */
 enum steer_address_flag {
   STEER_ADDRESS_VIRTUAL = 1,
   STEER_ADDRESS_REAL = 2,

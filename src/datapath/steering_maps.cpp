@@ -29,9 +29,15 @@ steer_address address_key(const net::IpAddress& address) noexcept {
   return key;
 }
 
+/// Every packet to the address: no entry of the map says that, only the mark of the address does.
+bool is_whole_address(const engine::SteeredEndpoint& endpoint) noexcept {
+  return endpoint.protocol == net::Protocol::kIp;
+}
+
 }  // namespace
 
 void SteeringMaps::endpoint_added(const engine::SteeredEndpoint& endpoint) noexcept {
+  if (is_whole_address(endpoint)) return change_use(endpoint, 1, 1);
   const auto key = endpoint_key(endpoint);
   const std::uint32_t in_use = 1;
   const bool is_in_map = ::bpf_map_update_elem(map_of(endpoint.side), &key, &in_use, BPF_ANY) == 0;
@@ -47,6 +53,7 @@ void SteeringMaps::endpoint_added(const engine::SteeredEndpoint& endpoint) noexc
 }
 
 void SteeringMaps::endpoint_removed(const engine::SteeredEndpoint& endpoint) noexcept {
+  if (is_whole_address(endpoint)) return change_use(endpoint, -1, -1);
   const auto key = endpoint_key(endpoint);
   const bool was_in_map = ::bpf_map_delete_elem(map_of(endpoint.side), &key) == 0;
   change_use(endpoint, -1, was_in_map ? 0 : -1);

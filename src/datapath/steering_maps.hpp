@@ -14,7 +14,8 @@ namespace lb::datapath {
 /// Keeps the XDP program's maps of endpoints like the director's.
 ///
 /// An endpoint that finds its map full is not lost: its address is marked, and everything that
-/// the address gets (or, on the real side, sends) goes to the engine.
+/// the address gets (or, on the real side, sends) goes to the engine. So is the address of an
+/// endpoint that stands for every packet (firewall marks).
 class SteeringMaps final : public engine::SteeringListener {
  public:
   /// Descriptors of the maps; they belong to the caller.
