@@ -13,6 +13,7 @@
 #include "control/status_source.hpp"
 #include "wire/family.hpp"
 #include "wire/ipvs_server.hpp"
+#include "wire/mark_messages.hpp"
 #include "wire/sluice_messages.hpp"
 
 namespace lb::control {
@@ -194,6 +195,18 @@ std::unique_ptr<Dump> dump_settings(const DumpContext& context) {
         wire::encode_setting(datagram, context.request, context.port_id, NLM_F_MULTI,
                              {.name = std::string(setting.name),
                               .value = setting_text(context.director.settings(), setting)});
+      });
+}
+
+std::unique_ptr<Dump> dump_mark_rules(const DumpContext& context) {
+  return std::make_unique<IndexedDump>(
+      context, [context] { return context.director.mark_rule_count(); },
+      [context](std::size_t index, Datagram& datagram) {
+        const auto position = static_cast<std::uint32_t>(index + 1);
+        const auto rule = context.director.mark_rule(position);
+        if (!rule) return;  // deleted since
+        wire::encode_mark_rule(datagram, context.request, context.port_id, NLM_F_MULTI, position,
+                               *rule);
       });
 }
 

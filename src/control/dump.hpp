@@ -53,6 +53,7 @@ class Dump {
 [[nodiscard]] std::unique_ptr<Dump> dump_daemons(const DumpContext& context);
 [[nodiscard]] std::unique_ptr<Dump> dump_connections(const DumpContext& context);
 [[nodiscard]] std::unique_ptr<Dump> dump_settings(const DumpContext& context);
+[[nodiscard]] std::unique_ptr<Dump> dump_mark_rules(const DumpContext& context);
 [[nodiscard]] std::unique_ptr<Dump> dump_status(const DumpContext& context,
                                                 const StatusSource* status);
 [[nodiscard]] std::unique_ptr<Dump> dump_nothing(const DumpContext& context);

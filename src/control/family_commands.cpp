@@ -7,6 +7,7 @@
 #include "control/commands.hpp"
 #include "control/setting_names.hpp"
 #include "wire/family.hpp"
+#include "wire/mark_messages.hpp"
 #include "wire/sluice_messages.hpp"
 
 /// The controller's look-up of families, and the SLUICE family.
@@ -36,6 +37,44 @@ Result<Response> set_setting(const Request& request) {
   return Response{};
 }
 
+Result<Response> done(const Result<void>& result) {
+  if (!result) return tl::unexpected(result.error());
+  return Response{};
+}
+
+Result<Response> add_mark_rule(const Request& request) {
+  const auto asked = wire::parse_mark_rule_request(request.message);
+  if (!asked) return tl::unexpected(asked.error());
+  if (!asked->rule) return failure(EINVAL);
+  return done(request.director.add_mark_rule(*asked->rule, asked->position));
+}
+
+Result<Response> delete_mark_rule(const Request& request) {
+  const auto asked = wire::parse_mark_rule_request(request.message);
+  if (!asked) return tl::unexpected(asked.error());
+  if (asked->position != 0) return done(request.director.delete_mark_rule(asked->position));
+  if (!asked->rule) return failure(EINVAL);
+  return done(request.director.delete_mark_rule(*asked->rule));
+}
+
+Result<Response> change_mark_rules(const Request& request, wire::SluiceCommand command) {
+  using enum wire::SluiceCommand;
+  switch (command) {
+    case kAddMarkRule:
+      return add_mark_rule(request);
+    case kDeleteMarkRule:
+      return delete_mark_rule(request);
+    case kFlushMarkRules:
+      request.director.flush_mark_rules();
+      return Response{};
+    case kZeroMarkRules:
+      request.director.zero_mark_rules();
+      return Response{};
+    default:
+      return failure(EOPNOTSUPP);
+  }
+}
+
 Response dumped(std::unique_ptr<Dump> dump) { return {.message = {}, .dump = std::move(dump)}; }
 
 }  // namespace
@@ -58,11 +97,12 @@ Result<Response> handle_sluice(const Request& request) {
     if (command == kGetConnections) return dumped(dump_connections(context));
     if (command == kGetStatus) return dumped(dump_status(context, request.status));
     if (command == kGetSetting) return dumped(dump_settings(context));
+    if (command == kGetMarkRules) return dumped(dump_mark_rules(context));
     return failure(EOPNOTSUPP);
   }
   if (command == kGetSetting) return get_setting(request);
   if (command == kSetSetting) return set_setting(request);
-  return failure(EOPNOTSUPP);
+  return change_mark_rules(request, command);
 }
 
 }  // namespace lb::control

@@ -3,10 +3,12 @@
 
 #include <rapidcheck.h>
 
+#include <algorithm>
 #include <string>
 
 #include "model/connection.hpp"
 #include "model/destination.hpp"
+#include "model/mark_rule.hpp"
 #include "model/service.hpp"
 #include "model/sync_daemon.hpp"
 
@@ -44,6 +46,57 @@ struct Arbitrary<lb::model::Name> {
   static Gen<lb::model::Name> arbitrary() {
     return gen::map(gen::container<std::string>(gen::inRange('!', '~')),
                     [](const std::string& text) { return lb::model::Name(text); });
+  }
+};
+
+template <>
+struct Arbitrary<lb::model::PortMatch> {
+  static Gen<lb::model::PortMatch> arbitrary() {
+    return gen::exec([] {
+      using lb::model::PortMatch;
+      PortMatch match;
+      for (auto left = *gen::inRange<std::size_t>(0, PortMatch::kMaxRanges + 1); left > 0; --left) {
+        const auto a = *gen::arbitrary<std::uint16_t>();
+        const auto b = *gen::oneOf(gen::just(a), gen::arbitrary<std::uint16_t>());
+        match.add({std::min(a, b), std::max(a, b)});
+      }
+      match.is_negated = match.is_asked() && *gen::arbitrary<bool>();
+      return match;
+    });
+  }
+};
+
+template <>
+struct Arbitrary<lb::model::MarkRule> {
+  static lb::model::PrefixMatch prefix(lb::net::Family family) {
+    const auto address =
+        *gen::suchThat<lb::net::IpAddress>([&](const auto& a) { return a.family() == family; });
+    const auto length = *gen::inRange<unsigned>(0, static_cast<unsigned>(address.size() * 8) + 1);
+    return {.address = address.prefix(length),
+            .length = static_cast<std::uint8_t>(length),
+            .is_negated = *gen::arbitrary<bool>()};
+  }
+  static Gen<lb::model::MarkRule> arbitrary() {
+    return gen::exec([] {
+      lb::model::MarkRule rule;
+      rule.family = *gen::element(lb::net::Family::kIpv4, lb::net::Family::kIpv6);
+      rule.source = prefix(rule.family);
+      rule.destination = prefix(rule.family);
+      rule.protocol = *gen::element<std::uint8_t>(0, 6, 17, 132, 50, 255);
+      if (lb::model::has_ports(rule.protocol)) {
+        rule.source_ports = *gen::arbitrary<lb::model::PortMatch>();
+        rule.destination_ports = *gen::arbitrary<lb::model::PortMatch>();
+        rule.either_port = *gen::arbitrary<lb::model::PortMatch>();
+      }
+      rule.is_protocol_negated =
+          rule.protocol != 0 && !rule.needs_ports() && *gen::arbitrary<bool>();
+      rule.interface = *gen::arbitrary<lb::model::Name>();
+      rule.is_interface_negated = !rule.interface.empty() && *gen::arbitrary<bool>();
+      rule.action = *gen::element(lb::model::MarkAction::kMark, lb::model::MarkAction::kReturn);
+      rule.value = *gen::arbitrary<std::uint32_t>();
+      rule.mask = *gen::oneOf(gen::just(UINT32_MAX), gen::arbitrary<std::uint32_t>());
+      return rule;
+    });
   }
 };
 

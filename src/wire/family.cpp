@@ -54,6 +54,11 @@ constexpr auto kSluiceCommands = std::to_array<FamilyCommand>({
     {number(SluiceCommand::kGetStatus), kDump},
     {number(SluiceCommand::kGetSetting), kSet | kDump},
     {number(SluiceCommand::kSetSetting), kSet},
+    {number(SluiceCommand::kGetMarkRules), kDump},
+    {number(SluiceCommand::kAddMarkRule), kSet},
+    {number(SluiceCommand::kDeleteMarkRule), kSet},
+    {number(SluiceCommand::kFlushMarkRules), kSet},
+    {number(SluiceCommand::kZeroMarkRules), kSet},
 });
 
 constexpr auto kFamilies = std::to_array<FamilyDescription>({

@@ -8,6 +8,7 @@
 #include <cerrno>
 
 #include "wire/ipvs_attributes.hpp"
+#include "wire/mark_messages.hpp"
 
 namespace lb::wire {
 namespace {
@@ -40,8 +41,9 @@ enum SluiceAttribute : unsigned {
   kPersistenceEngine,   // text
   kPersistenceData,     // text: what a template's engine knows it by
   kHealth,              // text
+  kMarkRule,            // nest of mark_messages.cpp
 };
-static_assert(kHealth == kSluiceHighestAttribute);
+static_assert(kMarkRule == kSluiceHighestAttribute && kMarkRule == kMarkRuleAttribute);
 
 constexpr AttributeRule kText{AttributeRule::Kind::kText, 4095};
 constexpr AttributeRule kU64{AttributeRule::Kind::kAtLeast, 8};
@@ -62,7 +64,7 @@ constexpr auto kRules = [] {
   for (const auto type : {kUptime, kServices, kConnections, kConnectionCapacity, kCount}) {
     rules[type] = kU64;
   }
-  for (const auto type : {kTotals, kCounters, kDrops}) rules[type] = kNested;
+  for (const auto type : {kTotals, kCounters, kDrops, kMarkRule}) rules[type] = kNested;
   return rules;
 }();
 

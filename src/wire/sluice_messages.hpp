@@ -27,9 +27,15 @@ enum class SluiceCommand : std::uint8_t {
   kNewSetting = 6,      ///< answer to kGetSetting
   kGetSetting = 7,      ///< do: by name; dump: all
   kSetSetting = 8,
+  kNewMarkRule = 9,      ///< answer to kGetMarkRules
+  kGetMarkRules = 10,    ///< dump; see mark_messages.hpp for this and the following
+  kAddMarkRule = 11,     ///< by rule, at a position if one is given
+  kDeleteMarkRule = 12,  ///< by position or by rule
+  kFlushMarkRules = 13,
+  kZeroMarkRules = 14,
 };
 
-inline constexpr std::uint32_t kSluiceHighestAttribute = 26;
+inline constexpr std::uint32_t kSluiceHighestAttribute = 27;
 
 /// A counter with the label that metrics and listings show.
 struct NamedCounter {
