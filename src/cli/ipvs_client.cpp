@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include "wire/mark_messages.hpp"
+
 namespace lb::cli {
 namespace {
 
@@ -92,25 +94,76 @@ Result<std::vector<model::SyncDaemonSpec>> IpvsClient::daemons() {
   return ask(transport_, wire::list_daemons_request(ipvs()), wire::read_daemons);
 }
 
-Result<wire::RequestContext> IpvsClient::sluice() {
-  if (!sluice_family_) {
-    const auto family = look_up(wire::kSluiceName);
-    if (!family) return tl::unexpected(family.error());
-    sluice_family_ = *family;
-  }
-  return context(*sluice_family_);
+Result<void> IpvsClient::open_sluice() {
+  if (sluice_family_) return {};
+  const auto family = look_up(wire::kSluiceName);
+  if (!family) return tl::unexpected(family.error());
+  sluice_family_ = *family;
+  return {};
+}
+
+template <class Make, class Read>
+auto IpvsClient::ask_sluice(Make make, Read read)
+    -> decltype(read(std::declval<std::span<const wire::Message>>())) {
+  if (const auto opened = open_sluice(); !opened) return tl::unexpected(opened.error());
+  return ask(transport_, make(context(*sluice_family_)), read);
 }
 
 Result<std::vector<model::ConnectionInfo>> IpvsClient::connections() {
-  const auto request = sluice();
-  if (!request) return tl::unexpected(request.error());
-  return ask(transport_, wire::list_connections_request(*request), wire::read_connections);
+  return ask_sluice(wire::list_connections_request, wire::read_connections);
 }
 
 Result<wire::Status> IpvsClient::status() {
-  const auto request = sluice();
-  if (!request) return tl::unexpected(request.error());
-  return ask(transport_, wire::status_request(*request), wire::read_status);
+  return ask_sluice(wire::status_request, wire::read_status);
+}
+
+Result<std::vector<model::MarkRuleInfo>> IpvsClient::mark_rules() {
+  return ask_sluice(wire::list_mark_rules_request, wire::read_mark_rules);
+}
+
+Result<void> IpvsClient::add_mark_rule(const model::MarkRule& rule, std::uint32_t position) {
+  return ask_sluice(
+      [&](const auto& request) { return wire::add_mark_rule_request(request, rule, position); },
+      wire::outcome);
+}
+
+Result<void> IpvsClient::delete_mark_rule(std::uint32_t position) {
+  return ask_sluice(
+      [&](const auto& request) { return wire::delete_mark_rule_request(request, position); },
+      wire::outcome);
+}
+
+Result<void> IpvsClient::delete_mark_rule(const model::MarkRule& rule) {
+  return ask_sluice(
+      [&](const auto& request) { return wire::delete_mark_rule_request(request, rule); },
+      wire::outcome);
+}
+
+Result<void> IpvsClient::flush_mark_rules() {
+  return ask_sluice(wire::flush_mark_rules_request, wire::outcome);
+}
+
+Result<void> IpvsClient::zero_mark_rules() {
+  return ask_sluice(wire::zero_mark_rules_request, wire::outcome);
+}
+
+Result<std::vector<wire::Setting>> IpvsClient::settings() {
+  return ask_sluice(wire::list_settings_request, wire::read_settings);
+}
+
+Result<wire::Setting> IpvsClient::setting(std::string_view name) {
+  const auto found =
+      ask_sluice([&](const auto& request) { return wire::get_setting_request(request, name); },
+                 wire::read_settings);
+  if (!found) return tl::unexpected(found.error());
+  if (found->size() != 1) return failure(EBADMSG);
+  return found->front();
+}
+
+Result<void> IpvsClient::set_setting(const wire::Setting& setting) {
+  return ask_sluice(
+      [&](const auto& request) { return wire::set_setting_request(request, setting); },
+      wire::outcome);
 }
 
 }  // namespace lb::cli

@@ -3,10 +3,13 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
+#include <utility>
 #include <vector>
 
 #include "cli/command.hpp"
 #include "model/connection.hpp"
+#include "model/mark_rule.hpp"
 #include "wire/family.hpp"
 #include "wire/ipvs_client.hpp"
 #include "wire/sluice_messages.hpp"
@@ -38,12 +41,26 @@ class IpvsClient {
   // Of the SLUICE family.
   [[nodiscard]] Result<std::vector<model::ConnectionInfo>> connections();
   [[nodiscard]] Result<wire::Status> status();
+  [[nodiscard]] Result<std::vector<model::MarkRuleInfo>> mark_rules();
+  /// `position` 0: behind the last.
+  [[nodiscard]] Result<void> add_mark_rule(const model::MarkRule& rule, std::uint32_t position = 0);
+  [[nodiscard]] Result<void> delete_mark_rule(std::uint32_t position);
+  [[nodiscard]] Result<void> delete_mark_rule(const model::MarkRule& rule);
+  [[nodiscard]] Result<void> flush_mark_rules();
+  [[nodiscard]] Result<void> zero_mark_rules();
+  [[nodiscard]] Result<std::vector<wire::Setting>> settings();
+  [[nodiscard]] Result<wire::Setting> setting(std::string_view name);
+  [[nodiscard]] Result<void> set_setting(const wire::Setting& setting);
 
  private:
   [[nodiscard]] wire::RequestContext context(std::uint16_t family) noexcept;
   [[nodiscard]] wire::RequestContext ipvs() noexcept { return context(ipvs_family_); }
   [[nodiscard]] Result<std::uint16_t> look_up(std::string_view name);
-  [[nodiscard]] Result<wire::RequestContext> sluice();
+  [[nodiscard]] Result<void> open_sluice();
+  /// Sends the request that `make(context)` returns.
+  template <class Make, class Read>
+  auto ask_sluice(Make make, Read read)
+      -> decltype(read(std::declval<std::span<const wire::Message>>()));
   [[nodiscard]] wire::Message request_of(const Command& command);
 
   wire::Transport& transport_;

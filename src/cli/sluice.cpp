@@ -12,6 +12,8 @@
 #include "cli/error_text.hpp"
 #include "cli/ipvs_client.hpp"
 #include "cli/listing.hpp"
+#include "cli/mark.hpp"
+#include "cli/sysctl.hpp"
 
 namespace lb::cli {
 namespace {
@@ -21,6 +23,9 @@ constexpr std::string_view kUsage =
     "\n"
     "  status           what the director does and has, its counters and interfaces\n"
     "  connections [-n] the connection table; -n: ports as numbers\n"
+    "  mark ...         the rules that give packets firewall marks (see `sluice mark help')\n"
+    "  sysctl [NAME[=VALUE] ...]\n"
+    "                   shows or changes settings (net.ipv4.vs.*)\n"
     "  realserver ...   prepares this machine as a real server (see `sluice realserver help')\n"
     "  help             this text\n"
     "  version          the version of sluice\n"
@@ -32,12 +37,7 @@ ProgramResult wrong_usage(const std::string& message) {
 }
 
 ProgramResult not_answered(Error error) {
-  std::string text =
-      error.code == ECONNREFUSED
-          ? "no director runs in this network namespace; start one as root with `systemctl start "
-            "sluiced' or `sluiced'"
-          : fmt::format("the director could not be asked: {}", error_text(Asked::kInfo, error));
-  return {.exit_status = 1, .out = {}, .err = fmt::format("sluice: {}\n", text)};
+  return {.exit_status = 1, .out = {}, .err = fmt::format("sluice: {}\n", unanswered_text(error))};
 }
 
 std::string uptime_text(std::uint64_t seconds) {
@@ -105,11 +105,13 @@ ProgramResult run_connections(std::span<const std::string> options, wire::Transp
 }
 
 ProgramResult run(std::span<const std::string> arguments, const std::string& version,
-                  wire::Transport& transport) {
+                  wire::Transport& transport, const std::string& input) {
   if (arguments.size() < 2) return wrong_usage("a command is needed");
   const auto& command = arguments[1];
   const auto rest = arguments.subspan(2);
   if (command == "connections") return run_connections(rest, transport);
+  if (command == "mark") return run_mark(rest, input, transport);
+  if (command == "sysctl") return run_sysctl(rest, transport);
   if (!rest.empty()) return wrong_usage(fmt::format("unexpected argument `{}'", rest.front()));
   if (command == "status") return run_status(transport);
   if (command == "help" || command == "--help" || command == "-h") {
@@ -124,12 +126,24 @@ ProgramResult run(std::span<const std::string> arguments, const std::string& ver
 }  // namespace
 
 ProgramResult run_sluice(std::span<const std::string> arguments, const std::string& version,
-                         wire::Transport& transport) {
+                         wire::Transport& transport, const std::string& input) {
   try {
-    return run(arguments, version, transport);
+    return run(arguments, version, transport, input);
   } catch (const std::exception& error) {  // out of memory
     return {.exit_status = 1, .out = {}, .err = fmt::format("sluice: {}\n", error.what())};
   }
+}
+
+std::string unanswered_text(Error error) {
+  if (error.code == ECONNREFUSED) {
+    return "no director runs in this network namespace; start one as root with `systemctl start "
+           "sluiced' or `sluiced'";
+  }
+  return fmt::format("the director could not be asked: {}", error_text(Asked::kInfo, error));
+}
+
+bool sluice_reads_input(std::span<const std::string> arguments) {
+  return arguments.size() > 2 && arguments[1] == "mark" && mark_reads_input(arguments[2]);
 }
 
 }  // namespace lb::cli

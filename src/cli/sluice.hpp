@@ -10,9 +10,17 @@
 namespace lb::cli {
 
 /// Runs the subcommands of `sluice` that are clients of the daemon, and its help.
-/// `arguments[0]` is the program's name. Exit status: 0, 1 if the director could not be asked,
-/// 2 if the command line makes no sense.
+/// `arguments[0]` is the program's name, `input` what the commands of `sluice_reads_input` read.
+/// Exit status: 0, 1 if the director could not be asked or refused, 2 if the command line makes no
+/// sense, 3 if an import left rules out.
 [[nodiscard]] ProgramResult run_sluice(std::span<const std::string> arguments,
-                                       const std::string& version, wire::Transport& transport);
+                                       const std::string& version, wire::Transport& transport,
+                                       const std::string& input = {});
+
+/// Why the director did not answer, in a sentence.
+[[nodiscard]] std::string unanswered_text(Error error);
+
+/// Whether the command line wants standard input.
+[[nodiscard]] bool sluice_reads_input(std::span<const std::string> arguments);
 
 }  // namespace lb::cli

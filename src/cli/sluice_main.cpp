@@ -18,5 +18,7 @@ int main(int argc, char** argv) {
   }
 #endif
   lb::cli::SocketTransport transport;
-  return lb::cli::leave(lb::cli::run_sluice(arguments, SLUICE_VERSION, transport));
+  const auto input =
+      lb::cli::sluice_reads_input(arguments) ? lb::cli::read_standard_input() : std::string();
+  return lb::cli::leave(lb::cli::run_sluice(arguments, SLUICE_VERSION, transport, input));
 }

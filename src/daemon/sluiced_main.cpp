@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "cli/ipvsadm.hpp"
+#include "cli/rule_file.hpp"
 #include "daemon/daemon.hpp"
 #include "daemon/log.hpp"
 #include "daemon/options.hpp"
@@ -22,14 +22,13 @@ constexpr int kExitUsage = 2;
 /// Only the program joins the daemon and the command line: the module `daemon` cannot know the
 /// language of the rules.
 tl::expected<void, std::string> load_rules(const std::string& text, wire::Transport& transport) {
-  const std::vector<std::string> arguments{"ipvsadm", "--restore"};
   std::string_view rest = text;
   // A line at a time: a restore of them all goes on after a wrong line, and only the last one
   // decides its exit status. That does for a terminal; a director must not start with a part.
   for (std::size_t number = 1; !rest.empty(); ++number) {
     const std::string line(rest.substr(0, rest.find('\n')));
     rest.remove_prefix(std::min(line.size() + 1, rest.size()));
-    const auto result = cli::run_ipvsadm(arguments, line, transport);
+    const auto result = cli::load_rule(line, transport);
     if (result.exit_status == 0) continue;
     const auto& reason = result.err.empty() ? result.out : result.err;
     return tl::unexpected(std::to_string(number) + ": " + reason.substr(0, reason.find('\n')) +

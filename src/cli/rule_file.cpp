@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/rule_file.hpp"
+
+#include <span>
+#include <vector>
+
+#include "cli/mark.hpp"
+#include "cli/mark_text.hpp"
+
+namespace lb::cli {
+
+ProgramResult load_rule(const std::string& line, wire::Transport& transport) {
+  const auto words = split_words(line);
+  if (!words || words->empty() || words->front() != "mark") {
+    return run_ipvsadm(std::vector<std::string>{"ipvsadm", "--restore"}, line, transport);
+  }
+  if (words->size() < 2 || (*words)[1] != "add") {
+    return {.exit_status = 2, .out = {}, .err = "of `mark' only `mark add' can stand here\n"};
+  }
+  return run_mark(std::span(*words).subspan(1), {}, transport);
+}
+
+}  // namespace lb::cli
