@@ -4,10 +4,10 @@
 #include <charconv>
 #include <fstream>
 #include <iterator>
+#include <sstream>
 #include <vector>
 
 #include "replay/byte_writer.hpp"
-#include "replay/mark_rules.hpp"
 #include "replay/packet_text.hpp"
 
 namespace lb::replay {
@@ -17,6 +17,14 @@ using Error = std::optional<std::string>;  // null: all is well
 
 constexpr int kServers = 9;  // 10.0.0.1 and ...::1 are the director itself
 constexpr std::uint8_t kErrorTos = 0xc0;
+
+/// The words of a line that has no quotes.
+std::vector<std::string> words_of(const std::string& text) {
+  std::istringstream stream(text);
+  std::vector<std::string> words;
+  for (std::string word; stream >> word;) words.push_back(word);
+  return words;
+}
 
 net::IpAddress address(const std::string& text) {
   return net::IpAddress::from_text(text).value_or(net::IpAddress{});

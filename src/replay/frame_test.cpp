@@ -6,7 +6,6 @@
 #include "replay/frame_checksum.hpp"
 #include "replay/frame_text.hpp"
 #include "replay/ip_view.hpp"
-#include "replay/mark_rules.hpp"
 
 namespace lb::replay {
 namespace {
@@ -149,36 +148,6 @@ TEST(CompareConnections, FindsMissingSurplusAndLate) {
   EXPECT_TRUE(compare_connections(step, {&info, 1}));
   step.partial = true;
   EXPECT_FALSE(compare_connections(step, {&info, 1}));
-}
-
-TEST(MarkRules, MatchAsIptables) {
-  const auto rule = parse_mark_rule(
-      "iptables -t mangle -A PREROUTING -i ext -d 192.0.2.34 -p tcp --dport 5000 -j MARK "
-      "--set-mark 7");
-  ASSERT_TRUE(rule) << rule.error();
-  EXPECT_EQ(rule->mark, 7U);
-  auto packet = tcp_syn();
-  auto frame = *build_frame(packet);
-  EXPECT_TRUE(rule->matches(*view_frame(frame), "ext"));
-  EXPECT_FALSE(rule->matches(*view_frame(frame), "int"));
-  packet.destination.port = net::Port::from_host(5001);
-  frame = *build_frame(packet);
-  EXPECT_FALSE(rule->matches(*view_frame(frame), "ext"));
-  packet.protocol = net::Protocol::kUdp;
-  packet.flags = "";
-  packet.destination.port = net::Port::from_host(5000);
-  frame = *build_frame(packet);
-  EXPECT_FALSE(rule->matches(*view_frame(frame), "ext"));
-}
-
-TEST(MarkRules, NameTheWordTheyDoNotKnow) {
-  for (const auto* text : {"iptables -t mangle -A PREROUTING -s 192.0.2.1 -j MARK --set-mark 7",
-                           "iptables -t nat -A PREROUTING -j MARK --set-mark 7", "nft add rule",
-                           "iptables -d", "iptables -d 2001:db8::1 -j MARK --set-mark 1"}) {
-    const auto rule = parse_mark_rule(text);
-    ASSERT_FALSE(rule) << text;
-    EXPECT_THAT(rule.error(), HasSubstr("not understood"));
-  }
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <chrono>
 
+#include "cli/mark_text.hpp"
 #include "control/setting_names.hpp"
 #include "net/parse.hpp"
 #include "replay/frame_checksum.hpp"
@@ -88,9 +89,7 @@ tl::expected<std::unique_ptr<Lab>, std::string> Lab::create(const CaseMeta& meta
     lab->network_.set_neighbour(out->id, neighbour.address, neighbour.mac);
   }
   for (const auto& text : meta.marks) {
-    auto rule = parse_mark_rule(text);
-    if (!rule) return fail(rule.error());
-    lab->marks_.push_back(*std::move(rule));
+    if (auto error = lab->add_mark_rule(text)) return fail(*std::move(error));
   }
   for (const auto& command : meta.setup) {
     if (auto error = lab->run_setup(command)) return fail(*std::move(error));
@@ -103,8 +102,18 @@ tl::expected<std::unique_ptr<Lab>, std::string> Lab::create(const CaseMeta& meta
   return lab;
 }
 
+std::optional<std::string> Lab::add_mark_rule(const std::string& command) {
+  const auto fail = [&](const std::string& why) { return "mark rule \"" + command + "\": " + why; };
+  const auto words = cli::split_words(command);
+  if (!words) return fail(words.error());
+  const auto rule = cli::parse_mark_rule(*words);
+  if (!rule) return fail(rule.error());
+  if (!director_.add_mark_rule(*rule)) return fail("the director does not take it");
+  return std::nullopt;
+}
+
 std::optional<std::string> Lab::run_setup(const std::string& command) {
-  const auto words = words_of(command);
+  const auto words = cli::split_words(command).value_or(std::vector<std::string>{});
   const auto starts = [&](std::initializer_list<std::string_view> expected) {
     return words.size() > expected.size() &&
            std::equal(expected.begin(), expected.end(), words.begin());
@@ -150,18 +159,12 @@ void Lab::advance_to(double seconds) {
   }
 }
 
-std::uint32_t Lab::mark_of(const IpView& ip, const std::string& ingress) const {
-  std::uint32_t mark = 0;  // MARK does not end the chain: the last rule that matches wins
-  for (const auto& rule : marks_) {
-    if (rule.matches(ip, ingress)) mark = rule.mark;
-  }
-  return mark;
-}
-
 bool Lab::is_routed_locally(const IpView& ip, std::uint32_t mark) const {
   return !network_.is_local(ip.destination) &&
          std::any_of(local_routes_.begin(), local_routes_.end(), [&](const LocalRoute& route) {
-           return route.mark == mark && is_in(ip.destination, route.destination);
+           const auto& [prefix, length] = route.destination;
+           return route.mark == mark && ip.destination.family() == prefix.family() &&
+                  ip.destination.prefix(length) == prefix.prefix(length);
          });
 }
 
@@ -172,20 +175,18 @@ Outcome Lab::receive(const std::string& port, const Bytes& frame) {
     outcome.verdict = "no port " + port;
     return outcome;
   }
-  auto outcome = process(frame, at->id, port);
+  auto outcome = process(frame, at->id);
   if (const auto message = sync_link_->message_of(port, frame)) director_.receive_sync(*message);
   return outcome;
 }
 
-Outcome Lab::process(const Bytes& frame, engine::InterfaceId ingress,
-                     const std::string& ingress_name) {
+Outcome Lab::process(const Bytes& frame, engine::InterfaceId ingress) {
   buffer_.assign(kHeadroom + frame.size() + kTailroom, std::byte{0xee});
   std::copy(frame.begin(), frame.end(), buffer_.begin() + kHeadroom);
   net::Packet packet(buffer_, kHeadroom, frame.size());
   packet.checksum_verified = checksums_verified_;
   const auto ip = view_frame(frame);
-  if (ip) packet.mark = mark_of(*ip, ingress_name);
-  packet.routed_locally = ip && is_routed_locally(*ip, packet.mark);
+  packet.routed_locally = ip && is_routed_locally(*ip, director_.mark_of(packet, ingress));
   outputs_.clear();
   const auto verdict = director_.process(packet, ingress, now_, outputs_);
 
@@ -236,7 +237,7 @@ Outcome Lab::send_from_host(const Bytes& packet) {
   const bool is_v4 = view_ip(packet) && view_ip(packet)->is_v4();
   frame[12] = is_v4 ? std::byte{0x08} : std::byte{0x86};
   frame[13] = is_v4 ? std::byte{0x00} : std::byte{0xdd};
-  auto outcome = process(frame, engine::InterfaceId::kHost, "lo");
+  auto outcome = process(frame, engine::InterfaceId::kHost);
   for (auto& left_alone : outcome.to_host) {
     const auto ip = view_frame(left_alone);
     if (!ip || network_.is_local(ip->destination)) continue;

@@ -10,7 +10,7 @@
 #include "engine/director.hpp"
 #include "engine/network_view.hpp"
 #include "replay/case_file.hpp"
-#include "replay/mark_rules.hpp"
+#include "replay/ip_view.hpp"
 #include "replay/recording_transport.hpp"
 
 namespace lb::replay {
@@ -31,10 +31,17 @@ struct Outcome {
   std::string verdict;                ///< for people: "send", "host", "drop: no_destination"
 };
 
+/// A local route for marked packets (`ip rule` with `ip route add local`).
+struct LocalRoute {
+  std::uint32_t mark = 0;
+  InterfaceAddress destination;
+};
+
 /// The surroundings of a recorded case with a director in the middle.
 ///
 /// It plays the parts that do not belong to the engine: interfaces, addresses, routes and
-/// neighbours (as a NetworkView), the firewall's marks, local routes for marks, and the clock.
+/// neighbours (as a NetworkView), local routes for marks, and the clock. The firewall's mark rules
+/// of the case become the director's own.
 /// Time never goes backwards. The engine is told to copy the faults of the kernel (`quirk_*`) that
 /// it can copy, since the recordings have them.
 class Lab {
@@ -74,10 +81,9 @@ class Lab {
  private:
   explicit Lab(const CaseMeta& meta);
   [[nodiscard]] std::optional<std::string> run_setup(const std::string& command);
-  [[nodiscard]] std::uint32_t mark_of(const IpView& ip, const std::string& ingress) const;
+  [[nodiscard]] std::optional<std::string> add_mark_rule(const std::string& command);
   [[nodiscard]] bool is_routed_locally(const IpView& ip, std::uint32_t mark) const;
-  [[nodiscard]] Outcome process(const Bytes& frame, engine::InterfaceId ingress,
-                                const std::string& ingress_name);
+  [[nodiscard]] Outcome process(const Bytes& frame, engine::InterfaceId ingress);
   void collect(const engine::Verdict& verdict, std::span<const std::byte> frame, Outcome& outcome);
   [[nodiscard]] std::string port_name(engine::InterfaceId id) const;
 
@@ -87,7 +93,6 @@ class Lab {
   control::RequestHandler handler_;
   RecordingTransport transport_;
   engine::Outputs outputs_;
-  std::vector<MarkRule> marks_;
   std::vector<LocalRoute> local_routes_;
   std::vector<std::pair<std::uint32_t, std::string>> rules_;  // mark -> table, of `ip rule`
   bool checksums_verified_ = false;
