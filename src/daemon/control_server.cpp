@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <list>
 #include <utility>
@@ -26,6 +27,8 @@ constexpr int kBacklog = 64;
 // Datagrams written before other work gets its turn.
 constexpr int kBurst = 8;
 constexpr timeval kUnprivilegedTime{.tv_sec = 5, .tv_usec = 0};
+// Between two warnings of the same.
+constexpr std::chrono::minutes kSilence{1};
 // Until a descriptor may be free again for accept().
 constexpr timeval kAcceptPause{.tv_sec = 0, .tv_usec = 200'000};
 
@@ -100,6 +103,8 @@ struct ControlServer::State {
   EventPtr acceptable, resume_accept;
   std::list<Client> clients;
   std::size_t unprivileged = 0;
+  /// When it was told last that no client can be accepted.
+  std::optional<std::chrono::steady_clock::time_point> told_failure = {};
   std::vector<std::byte> request = std::vector<std::byte>(kMaxRequest);
 
   void accept_clients();
@@ -121,7 +126,12 @@ void ControlServer::State::accept_clients() {
     if (errno == ECONNABORTED || errno == EINTR) continue;
     if (errno != EAGAIN) {
       // Out of descriptors or memory. The socket stays readable: without a pause this would spin.
-      log(LogLevel::kWarning, fmt::format("cannot accept a client: {}", std::strerror(errno)));
+      if (const auto now = std::chrono::steady_clock::now();
+          !told_failure || now - *told_failure > kSilence) {
+        told_failure = now;
+        log(LogLevel::kWarning,
+            fmt::format("cannot accept clients: {}; trying again", std::strerror(errno)));
+      }
       event_del(acceptable.get());
       event_add(resume_accept.get(), &kAcceptPause);
     }

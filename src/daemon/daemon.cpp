@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <grp.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <array>
@@ -65,6 +66,26 @@ tl::expected<std::optional<gid_t>, std::string> find_group(const std::string& na
                    : fmt::format("cannot look up the group '{}': {}", name, std::strerror(errno)));
   }
   return std::optional<gid_t>{entry->gr_gid};
+}
+
+/// Takes as many file descriptors as the hard limit allows. Each client, receive queue and BPF
+/// map needs one, and libbpf tells of too few in strange ways: better to refuse here.
+tl::expected<void, std::string> raise_descriptor_limit() {
+  constexpr rlim_t kEnough = 512;
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = limit.rlim_max;
+  if (limit.rlim_max < kEnough) {
+    return error(
+        fmt::format("only {} file descriptors may be open, {} are needed: raise the limit "
+                    "(ulimit -n, LimitNOFILE= in systemd)",
+                    limit.rlim_max, kEnough));
+  }
+  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) {
+    return error(
+        fmt::format("cannot raise the limit of file descriptors: {}", std::strerror(errno)));
+  }
+  return {};
 }
 
 tl::expected<std::string, std::string> read_file(const std::string& path) {
@@ -329,6 +350,7 @@ tl::expected<std::unique_ptr<Daemon>, std::string> Daemon::create(
     return error(
         fmt::format("no privileges to serve packets ({} is missing): run as root", *missing));
   }
+  if (auto done = raise_descriptor_limit(); !done) return error(std::move(done.error()));
   auto group = find_group(configuration.socket_group);
   if (!group) return error(std::move(group.error()));
   auto key = random_key();

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What goes wrong around the daemon: killed at any time, no descriptors, no memory to lock, too
+many clients, a peer that freezes."""
+
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+from cluster import VIP, Cluster
+from lab import BIN, Sluiced, wait_until
+
+LIMITED = ["setpriv", "--bounding-set", "-ipc_lock,-sys_resource", "--inh-caps",
+           "-ipc_lock,-sys_resource"]
+
+
+@pytest.fixture
+def director(lab):
+    node = lab.node("director")
+    lab.connect(node, "eth0", lab.bridge("ext"))
+    node.address("eth0", "198.51.100.1/24", "198.51.100.10/32")
+    return node
+
+
+def test_killed_at_any_stage_of_the_start(lab):
+    """SIGKILL after 0, 20, 40 ... ms: the next start is not hindered, and the host works."""
+    cluster = Cluster(lab, servers=1)
+    director = cluster.director
+    director.had_daemon = True
+    log = lab.directory / "killed.log"
+    lab.logs.append(log)
+    attached = 0
+    for stage in range(100):
+        with log.open("ab") as file:
+            process = director.start(BIN / "sluiced", "--interface", "eth0", stderr=file)
+        time.sleep(stage * 0.02)  # the stage of the start at which it is killed
+        attached += director.has_xdp("eth0")
+        process.kill()
+        process.wait(5)
+        if attached == 3:
+            break
+    said = log.read_text()
+    assert "another sluiced" not in said and "error" not in said, said
+    assert attached == 3 and stage > 3, "it was killed before and after the attachment"
+    cluster.start()
+    cluster.add_service(4)
+    assert cluster.client.fetch_many(VIP[4], 3) == {"rs1": 3}
+
+
+def test_killed_at_any_stage_of_the_stop(lab, director):
+    for stage in range(6):
+        sluiced = Sluiced(director)
+        sluiced.process.send_signal(signal.SIGTERM)
+        time.sleep(stage * 0.004)
+        sluiced.process.kill()
+        assert sluiced.process.wait(5) in (0, -signal.SIGKILL)
+    sluiced = Sluiced(director)
+    assert sluiced.stop() == 0
+    wait_until(lambda: not director.has_xdp("eth0"), "the XDP program is gone")
+    assert "sluice" not in director.run("ip", "-br", "link")
+
+
+@pytest.mark.parametrize("most", [20, 300])
+def test_too_few_descriptors_to_start(director, most):
+    done = director.attempt("prlimit", f"--nofile={most}", BIN / "sluiced", "--interface", "eth0",
+                            timeout=10)
+    assert done.returncode == 1, done
+    assert f"only {most} file descriptors may be open, 512 are needed" in done.stderr, done.stderr
+    assert not director.has_xdp("eth0")
+
+
+CROWD = """
+import socket, sys, time
+crowd = []
+for number in range(int(sys.argv[1])):
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    client.settimeout(0.2)
+    try:
+        client.connect("\\0sluice/ipvs")
+    except OSError:
+        break
+    crowd.append(client)
+print(len(crowd), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_descriptors_run_out_while_it_works(lab):
+    cluster = Cluster(lab, servers=1)
+    sluiced = cluster.start()
+    cluster.add_service(4)
+    open_now = len(os.listdir(f"/proc/{sluiced.process.pid}/fd"))
+    most = open_now + 10
+    subprocess.run(["prlimit", "--pid", str(sluiced.process.pid), f"--nofile={most}:{most}"],
+                   check=True)
+    crowd = cluster.director.start("python3", "-c", CROWD, 60, stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, text=True)
+    assert int(crowd.stdout.readline()) > 10
+    wait_until(lambda: "cannot accept clients: Too many open files" in sluiced.log.read_text(),
+               "it is told")
+    # Packets go on, and it is told once.
+    assert cluster.client.fetch_many(VIP[4], 50) == {"rs1": 50}
+    wait_until(lambda: len(os.listdir(f"/proc/{sluiced.process.pid}/fd")) == most, "all are used")
+    crowd.stdin.close()
+    crowd.wait(5)
+    wait_until(lambda: cluster.director.attempt(BIN / "ipvsadm", "-Ln", timeout=5).returncode == 0,
+               "clients are served again")
+    assert sluiced.log.read_text().count("cannot accept") == 1
+
+
+def test_no_memory_may_be_locked(director):
+    """Without CAP_IPC_LOCK, the packet memory counts against RLIMIT_MEMLOCK."""
+    done = director.attempt(*LIMITED, "prlimit", "--memlock=65536", BIN / "sluiced", "--interface",
+                            "eth0", timeout=10)
+    assert done.returncode == 1, done
+    assert "allow locked memory: ulimit -l unlimited" in done.stderr, done.stderr
+    assert not director.has_xdp("eth0")
+
+
+def test_a_hundred_clients_at_once(lab):
+    cluster = Cluster(lab, servers=1)
+    sluiced = cluster.start()
+    cluster.add_service(4)
+    rules = "".join(f"-A -u {VIP[4]}:{port} -s rr\n" for port in range(1000, 1300))
+    sluiced.ipvsadm("-R", input=rules)
+    everything = cluster.director.start(
+        "sh", "-c", f"for i in $(seq 100); do {BIN}/ipvsadm -Ln | wc -l & done; wait",
+        stdout=subprocess.PIPE, text=True)
+    assert cluster.client.fetch_many(VIP[4], 50) == {"rs1": 50}
+    counts = everything.communicate(timeout=30)[0].split()
+    # Three lines of heading, a service with a server, and 300 without.
+    assert counts == [str(3 + 2 + 300)] * 100
+
+
+FROZEN = """
+import socket, struct, sys, time
+client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+client.connect("\\0sluice/ipvs")
+def message(kind, flags, command, attributes=b""):
+    body = struct.pack("=BBH", command, 1, 0) + attributes
+    return struct.pack("=IHHII", 16 + len(body), kind, flags, 1, 0) + body
+client.send(message(16, 5, 3, struct.pack("=HH", 9, 2) + b"IPVS\\0\\0\\0\\0"))
+answer = client.recv(65536)
+family = struct.unpack_from("=H", answer[answer.index(struct.pack("=HH", 6, 1)) + 4:])[0]
+client.recv(65536) if len(answer) < 100 else None
+# A listing of all services, which it never reads, and more requests behind it.
+client.setblocking(False)
+sent = 0
+try:
+    while sent < 100000:
+        client.send(message(family, 0x305, 4))
+        sent += 1
+except BlockingIOError:
+    pass
+print(sent, flush=True)
+time.sleep(60)
+"""
+
+
+def test_clients_that_never_read(lab):
+    """Twenty ask for listings until their sockets are full, and do not read one."""
+    cluster = Cluster(lab, servers=1)
+    sluiced = cluster.start()
+    cluster.add_service(4)
+    sluiced.ipvsadm("-R", input="".join(f"-A -u {VIP[4]}:{port} -s rr\n"
+                                        for port in range(1000, 1500)))
+    frozen = [cluster.director.start("python3", "-c", FROZEN, stdout=subprocess.PIPE, text=True)
+              for _ in range(20)]
+    for process in frozen:
+        assert int(process.stdout.readline()) > 1
+    before = open(f"/proc/{sluiced.process.pid}/statm", encoding="ascii").read().split()[1]
+    assert cluster.client.fetch_many(VIP[4], 50) == {"rs1": 50}
+    assert len(sluiced.ipvsadm("-Ln", timeout=5).splitlines()) == 3 + 2 + 500
+    after = open(f"/proc/{sluiced.process.pid}/statm", encoding="ascii").read().split()[1]
+    assert int(after) - int(before) < 1024  # pages: their requests are not hoarded
+    for process in frozen:
+        process.kill()
+    for process in frozen:
+        process.wait()
+    sluiced.ipvsadm("-Ln")
+    assert "error" not in sluiced.log.read_text()
