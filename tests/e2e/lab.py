@@ -265,7 +265,7 @@ class Sluiced:
                 return False
 
         try:
-            wait_until(is_ready, "sluiced is ready")
+            wait_until(is_ready, "sluiced is ready", seconds=30.0)
         finally:
             notify.close()
 
