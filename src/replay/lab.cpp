@@ -49,7 +49,7 @@ void decrement_ttl(Bytes& frame, bool is_v4) {
 
 Lab::Lab(const CaseMeta& meta)
     : meta_(meta),
-      director_({}, network_),
+      director_({.missing_schedulers = {"twos"}}, network_),
       handler_(director_, nullptr),
       transport_(handler_),
       sync_link_(std::make_unique<SyncLink>(network_, now_)) {
