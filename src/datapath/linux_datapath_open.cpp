@@ -98,8 +98,12 @@ Outcome<void> LinuxDatapath::open_interfaces(const DatapathOptions& options) {
 }
 
 Outcome<void> LinuxDatapath::open_one(Served& served) {
-  auto opened =
-      ServedInterface::open({.program = *program_, .memory = *memory_, .log = log_}, served.plan);
+  // At the start nothing runs that could be held up. Later, packets of other interfaces would be;
+  // try_again comes back instead.
+  const bool is_starting = host_ == nullptr;
+  auto opened = ServedInterface::open(
+      {.program = *program_, .memory = *memory_, .log = log_, .may_wait = is_starting},
+      served.plan);
   if (!opened) return tl::unexpected(opened.error());
   served.opened = std::move(*opened);
   const auto queues = served.opened->ports().size();

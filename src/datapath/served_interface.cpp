@@ -62,7 +62,8 @@ Outcome<void> ServedInterface::open_ports(const Shared& shared) {
                                .queue = queue,
                                .ring_size = plan_.ring_size,
                                .number = static_cast<FrameMemory::Holder>(slot + 1),
-                               .takes_large = !is_native()});
+                               .takes_large = !is_native(),
+                               .may_wait = shared.may_wait});
     if (!port) return tl::unexpected(port.error());
     const int fd = (*port)->fd();
     if (::bpf_map_update_elem(shared.program.socket_map(), &slot, &fd, BPF_ANY) != 0) {

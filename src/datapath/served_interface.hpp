@@ -20,6 +20,8 @@ class ServedInterface {
     SteerProgram& program;
     FrameMemory& memory;
     Log log;
+    bool may_wait =
+        false;  ///< up to a second for queues that are still held; stops everything else
   };
   struct Plan {
     LinkChange link;

@@ -75,7 +75,7 @@ Outcome<std::unique_ptr<XskPort>> XskPort::open(Umem& umem, FrameMemory& memory,
   config.bind_flags = XDP_COPY | XDP_USE_NEED_WAKEUP;
   if (at.takes_large) config.bind_flags |= kUseSeveralChunks;
   int error = 0;
-  for (int attempt = 0; attempt < kBindAttempts; ++attempt) {
+  for (int attempt = 1;;) {
     error = ::xsk_socket__create_shared(&port->socket_, at.name.c_str(), at.queue, umem.umem,
                                         &port->receive_, &port->transmit_, port->fill_,
                                         port->completion_, &config);
@@ -84,7 +84,7 @@ Outcome<std::unique_ptr<XskPort>> XskPort::open(Umem& umem, FrameMemory& memory,
       config.bind_flags &= static_cast<std::uint16_t>(~kUseSeveralChunks);
       continue;
     }
-    if (error != -EBUSY) break;
+    if (error != -EBUSY || !at.may_wait || attempt++ == kBindAttempts) break;
     std::this_thread::sleep_for(kBindPause);
   }
   if (error != 0) {

@@ -43,6 +43,7 @@ class XskPort {
     std::uint32_t ring_size = 0;
     FrameMemory::Holder number = 1;  ///< that no other open port has; not 0
     bool takes_large = false;        ///< wants frames in several chunks, if the kernel has them
+    bool may_wait = false;           ///< up to a second for a queue that is still held
   };
   struct Counters {
     std::uint64_t received = 0;
