@@ -9,6 +9,7 @@
 #include <optional>
 #include <utility>
 
+#include "control/proc_files.hpp"
 #include "control/setting_names.hpp"
 #include "control/status_source.hpp"
 #include "wire/family.hpp"
@@ -84,6 +85,30 @@ class ConnectionDump : public Dump {
   std::optional<std::uint32_t> cursor_ = 0;
   std::vector<model::ConnectionInfo> found_;
   std::size_t encoded_ = 0;
+};
+
+class FileDump : public Dump {
+ public:
+  FileDump(const DumpContext& context, std::string_view path)
+      : Dump(context), file_(open_proc_file(context.director, path)) {}
+
+  bool fill(Datagram& datagram) override {
+    if (sent_ == text_.size()) {
+      text_.clear();
+      sent_ = 0;
+      if (file_ == nullptr || !file_->next(text_)) return false;
+    }
+    const auto piece = std::string_view(text_).substr(sent_, wire::kMaxFilePiece);
+    if (piece.empty()) return true;  // the search goes on
+    wire::encode_file_piece(datagram, context().request, context().port_id, NLM_F_MULTI, piece);
+    sent_ += piece.size();
+    return true;
+  }
+
+ private:
+  std::unique_ptr<ProcFile> file_;
+  std::string text_;
+  std::size_t sent_ = 0;
 };
 
 wire::DirectorStatus director_status(const engine::Director& director, const StatusSource* status) {
@@ -227,6 +252,10 @@ std::unique_ptr<Dump> dump_status(const DumpContext& context, const StatusSource
                                  (*interfaces)[index - 1]);
         }
       });
+}
+
+std::unique_ptr<Dump> dump_file(const DumpContext& context, std::string_view path) {
+  return std::make_unique<FileDump>(context, path);
 }
 
 std::unique_ptr<Dump> dump_nothing(const DumpContext& context) {

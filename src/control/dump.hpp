@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "engine/director.hpp"
@@ -56,6 +57,8 @@ class Dump {
 [[nodiscard]] std::unique_ptr<Dump> dump_mark_rules(const DumpContext& context);
 [[nodiscard]] std::unique_ptr<Dump> dump_status(const DumpContext& context,
                                                 const StatusSource* status);
+/// `path` must be one that has_proc_file() knows.
+[[nodiscard]] std::unique_ptr<Dump> dump_file(const DumpContext& context, std::string_view path);
 [[nodiscard]] std::unique_ptr<Dump> dump_nothing(const DumpContext& context);
 
 }  // namespace lb::control

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "control/commands.hpp"
+#include "control/proc_files.hpp"
 #include "control/setting_names.hpp"
 #include "wire/family.hpp"
 #include "wire/mark_messages.hpp"
@@ -57,6 +58,14 @@ Result<Response> delete_mark_rule(const Request& request) {
   return done(request.director.delete_mark_rule(*asked->rule));
 }
 
+Result<Response> get_file(const Request& request) {
+  const auto path = wire::parse_file_request(request.message);
+  if (!path) return tl::unexpected(path.error());
+  if (!has_proc_file(*path)) return failure(ENOENT);
+  if (!request.is_dump()) return Response{};
+  return Response{.message = {}, .dump = dump_file(request.dump_context(), *path)};
+}
+
 Result<Response> change_mark_rules(const Request& request, wire::SluiceCommand command) {
   using enum wire::SluiceCommand;
   switch (command) {
@@ -92,6 +101,7 @@ Result<Response> handle_controller(const Request& request) {
 Result<Response> handle_sluice(const Request& request) {
   using enum wire::SluiceCommand;
   const auto command = static_cast<wire::SluiceCommand>(request.message.header.command);
+  if (command == kGetFile) return get_file(request);
   if (request.is_dump()) {
     const auto context = request.dump_context();
     if (command == kGetConnections) return dumped(dump_connections(context));

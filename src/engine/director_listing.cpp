@@ -37,6 +37,7 @@ model::ConnectionInfo describe(const Connections& connections, ConnectionId id, 
       .state = connections.state_name(record),
       .expires_in = static_cast<std::uint32_t>(left_ms / 1000),
       .persistence_data = std::string(connections.key_data(id)),
+      .is_synced = (record.flags & kConnectionSynced) != 0,
   };
   if (!info.persistence_data.empty()) info.persistence_engine = kSipEngine;
   if ((record.flags & kConnectionDetached) != 0) {

@@ -19,6 +19,7 @@ struct ConnectionInfo {
   std::uint32_t expires_in = 0;    ///< seconds, rounded down
   Name persistence_engine{};       ///< of a template that one made; else empty, as is the next
   std::string persistence_data{};  ///< what that engine knows it by: a Call-ID
+  bool is_synced = false;          ///< learned from another director, not made here
 };
 
 }  // namespace lb::model

@@ -59,6 +59,7 @@ constexpr auto kSluiceCommands = std::to_array<FamilyCommand>({
     {number(SluiceCommand::kDeleteMarkRule), kSet},
     {number(SluiceCommand::kFlushMarkRules), kSet},
     {number(SluiceCommand::kZeroMarkRules), kSet},
+    {number(SluiceCommand::kGetFile), kSet | kDump},
 });
 
 constexpr auto kFamilies = std::to_array<FamilyDescription>({

@@ -42,8 +42,9 @@ enum SluiceAttribute : unsigned {
   kPersistenceData,     // text: what a template's engine knows it by
   kHealth,              // text
   kMarkRule,            // nest of mark_messages.cpp
+  kFilePiece,           // bytes
 };
-static_assert(kMarkRule == kSluiceHighestAttribute && kMarkRule == kMarkRuleAttribute);
+static_assert(kFilePiece == kSluiceHighestAttribute && kMarkRule == kMarkRuleAttribute);
 
 constexpr AttributeRule kText{AttributeRule::Kind::kText, 4095};
 constexpr AttributeRule kU64{AttributeRule::Kind::kAtLeast, 8};
@@ -65,6 +66,7 @@ constexpr auto kRules = [] {
     rules[type] = kU64;
   }
   for (const auto type : {kTotals, kCounters, kDrops, kMarkRule}) rules[type] = kNested;
+  rules[kFilePiece] = {AttributeRule::Kind::kAtMost, kMaxFilePiece};
   return rules;
 }();
 
@@ -214,6 +216,15 @@ Message set_setting_request(const RequestContext& context, const Setting& settin
   });
 }
 
+Message find_file_request(const RequestContext& context, std::string_view path) {
+  return request_message(context, SluiceCommand::kGetFile, kDo,
+                         [&](MessageWriter& writer) { writer.put_string(kName, path); });
+}
+Message read_file_request(const RequestContext& context, std::string_view path) {
+  return request_message(context, SluiceCommand::kGetFile, kDump,
+                         [&](MessageWriter& writer) { writer.put_string(kName, path); });
+}
+
 Result<std::vector<model::ConnectionInfo>> read_connections(std::span<const Message> answer) {
   std::vector<model::ConnectionInfo> connections;
   const auto result = visit_all(answer, [&](SluiceCommand command, const AttributeTable& table) {
@@ -253,6 +264,23 @@ Result<std::vector<Setting>> read_settings(std::span<const Message> answer) {
   });
   if (!result) return tl::unexpected(result.error());
   return settings;
+}
+
+std::string_view file_piece(const MessageView& message) noexcept {
+  const auto command = static_cast<SluiceCommand>(message.header.command);
+  if (!message.has_command || command != SluiceCommand::kNewFile) return {};
+  const auto table = AttributeTable::parse(message.attributes, kRules);
+  if (!table) return {};
+  const auto data = table->bytes(kFilePiece);
+  // char may alias any object, std::byte included.
+  return {static_cast<const char*>(static_cast<const void*>(data.data())), data.size()};
+}
+
+Result<std::string> parse_file_request(const MessageView& request) {
+  const auto table = AttributeTable::parse(request.attributes, kRules);
+  if (!table) return tl::unexpected(table.error());
+  if (table->text(kName).empty()) return failure(EINVAL);
+  return std::string(table->text(kName));
 }
 
 Result<Setting> parse_setting_request(const MessageView& request) {
@@ -308,6 +336,13 @@ void encode_setting(Message& out, const MessageView& request, std::uint32_t port
   answer(out, request, port_id, flags, SluiceCommand::kNewSetting, [&](MessageWriter& writer) {
     writer.put_string(kName, setting.name);
     writer.put_string(kValue, setting.value);
+  });
+}
+
+void encode_file_piece(Message& out, const MessageView& request, std::uint32_t port_id,
+                       std::uint16_t flags, std::string_view piece) {
+  answer(out, request, port_id, flags, SluiceCommand::kNewFile, [&](MessageWriter& writer) {
+    writer.put_bytes(kFilePiece, std::as_bytes(std::span(piece.substr(0, kMaxFilePiece))));
   });
 }
 

@@ -33,9 +33,11 @@ enum class SluiceCommand : std::uint8_t {
   kDeleteMarkRule = 12,  ///< by position or by rule
   kFlushMarkRules = 13,
   kZeroMarkRules = 14,
+  kNewFile = 15,  ///< answer to kGetFile: a piece of the text
+  kGetFile = 16,  ///< by path (/proc/net/ip_vs...). do: ENOENT if there is none; dump: its text
 };
 
-inline constexpr std::uint32_t kSluiceHighestAttribute = 27;
+inline constexpr std::uint32_t kSluiceHighestAttribute = 28;
 
 /// A counter with the label that metrics and listings show.
 struct NamedCounter {
@@ -86,17 +88,24 @@ struct Setting {
 [[nodiscard]] Message list_settings_request(const RequestContext& context);
 [[nodiscard]] Message get_setting_request(const RequestContext& context, std::string_view name);
 [[nodiscard]] Message set_setting_request(const RequestContext& context, const Setting& setting);
+/// Whether the director has the file.
+[[nodiscard]] Message find_file_request(const RequestContext& context, std::string_view path);
+[[nodiscard]] Message read_file_request(const RequestContext& context, std::string_view path);
 
 [[nodiscard]] Result<std::vector<model::ConnectionInfo>> read_connections(
     std::span<const Message> answer);
 [[nodiscard]] Result<Status> read_status(std::span<const Message> answer);
 /// Also of `get_setting_request`: one.
 [[nodiscard]] Result<std::vector<Setting>> read_settings(std::span<const Message> answer);
+/// The text in one message of an answer to `read_file_request`; empty if it is another message.
+[[nodiscard]] std::string_view file_piece(const MessageView& message) noexcept;
 
 // Director.
 
 /// Name and value of a kSetSetting or kGetSetting request; what is absent is empty.
 [[nodiscard]] Result<Setting> parse_setting_request(const MessageView& request);
+/// The path of a kGetFile request; EINVAL: none, or longer than a path.
+[[nodiscard]] Result<std::string> parse_file_request(const MessageView& request);
 /// Each appends one answer message. `flags`: NLM_F_MULTI in a dump.
 void encode_connection(Message& out, const MessageView& request, std::uint32_t port_id,
                        std::uint16_t flags, const model::ConnectionInfo& connection);
@@ -106,5 +115,9 @@ void encode_interface(Message& out, const MessageView& request, std::uint32_t po
                       std::uint16_t flags, const InterfaceStatus& interface);
 void encode_setting(Message& out, const MessageView& request, std::uint32_t port_id,
                     std::uint16_t flags, const Setting& setting);
+/// A piece of at most kMaxFilePiece bytes.
+inline constexpr std::size_t kMaxFilePiece = 12 * 1024;
+void encode_file_piece(Message& out, const MessageView& request, std::uint32_t port_id,
+                       std::uint16_t flags, std::string_view piece);
 
 }  // namespace lb::wire
