@@ -77,8 +77,11 @@ struct ToJson {
   json operator()(const SysctlStep& step) const {
     return {{"op", "sysctl"}, {"name", step.name}, {"value", step.value}};
   }
-  json operator()(const DroppedStep&) const {
-    return {{"op", "note"}, {"text", "drop reasons are the engine's own"}};
+  /// The kernel has no such reasons: a player of Sluice's own directors replaces them.
+  json operator()(const DroppedStep& step) const {
+    auto reasons = json::object();
+    for (const auto& [reason, count] : step.reasons) reasons[reason] = count;
+    return {{"op", "note"}, {"text", "dropped so far"}, {"dropped", reasons}};
   }
   template <class Other>
   json operator()(const Other&) const {  // text cases have no others

@@ -13,7 +13,8 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-REPLAY = pathlib.Path(os.environ.get("IPVS_REPLAY", ROOT / "build" / "bin" / "ipvs-replay"))
+BIN = pathlib.Path(os.environ.get("SLUICE_BIN", ROOT / "build" / "bin"))
+REPLAY = pathlib.Path(os.environ.get("IPVS_REPLAY", BIN / "ipvs-replay"))
 EXIT_SKIPPED = 77
 
 

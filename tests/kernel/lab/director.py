@@ -52,7 +52,13 @@ def switch_offloads_off(port):
 
 
 class Director:
-    """One case. Give `meta` as in a recorded case; then call the steps."""
+    """One case. Give `meta` as in a recorded case; then call the steps.
+
+    What a subclass must know about another director than the kernel's IPVS is in the methods
+    from `_set_up` to `rx`.
+    """
+
+    peer_mtu = 9000
 
     def __init__(self, meta):
         self.meta = meta
@@ -76,7 +82,7 @@ class Director:
         lines = ["link set lo up"]
         for name, port in self.meta["ports"].items():
             lines.append(f"link add {name} address {port['mac']} mtu {port['mtu']} type veth peer "
-                         f"name {name}p mtu 9000 netns /proc/{os.getpid()}/fd/{outside}")
+                         f"name {name}p mtu {self.peer_mtu} netns /proc/{os.getpid()}/fd/{outside}")
             lines.append(f"link set {name} up")
             lines += [f"addr add {address} dev {name}" + (" nodad" if ":" in address else "")
                       for address in port["addrs"]]
@@ -108,15 +114,26 @@ class Director:
                             ("icmp_ratelimit", 0)):
             write("net/ipv4/" + name, value)
         write("net/ipv6/icmp/ratelimit", 0)
-        for name, value in self.meta["sysctl"].items():
-            write(name.replace(".", "/"), value)
-        for command in self.meta.get("marks", []) + self.meta.get("setup", []):
-            words = command.split()
-            words[0] = {"iptables": "iptables-legacy", "ip6tables": "ip6tables-legacy"}.get(
-                words[0], words[0])
-            subprocess.run(words, check=True, capture_output=True)
+        self._set_up()
         self.fences = {name: self._fence(name) for name in self.meta["ports"]}
         self._receive(0.01)  # what coming up made the kernel say
+
+    def _set_up(self):
+        """Makes ready what balances: its settings, and the rules that mark packets."""
+        for name, value in self.meta["sysctl"].items():
+            self._set(name, value)
+        for command in self.meta.get("marks", []):
+            self._mark(command.split())
+        for command in self.meta.get("setup", []):
+            subprocess.run(command.split(), check=True, capture_output=True)
+
+    @staticmethod
+    def _set(name, value):
+        write(name.replace(".", "/"), value)
+
+    @staticmethod
+    def _mark(words):
+        subprocess.run([words[0] + "-legacy", *words[1:]], check=True, capture_output=True)
 
     @staticmethod
     def _ip(lines):
@@ -224,9 +241,8 @@ class Director:
     def _now(self):
         return round(time.monotonic() - self.start, 3)
 
-    def rx(self, port, frame, note=None):
-        """A frame arrives; returns what leaves: a list of (port, frame)."""
-        at = self._now()
+    def _exchange(self, port, frame):
+        """Sends a frame; returns what leaves when all that comes of it is over."""
         self.sockets[port].send(frame)
         fence = self.fences[port]
         if fence is not None:
@@ -236,6 +252,12 @@ class Director:
             if port != "ext" or not self._expiring(0):
                 break
             time.sleep(0.01)
+        return got
+
+    def rx(self, port, frame, note=None):
+        """A frame arrives; returns what leaves: a list of (port, frame)."""
+        at = self._now()
+        got = self._exchange(port, frame)
         delivered = self._delivered()
         to_host, self.delivered = delivered != self.delivered, delivered
         sent = []
@@ -250,10 +272,14 @@ class Director:
                           | ({"to_host": True} if to_host else {}))
         return got
 
+    @staticmethod
+    def _run(argv, stdin):
+        return subprocess.run(argv, input=stdin, text=True, capture_output=True, check=False)
+
     def cmd(self, *argv, stdin=""):
         at = self._now()
         expiring = self._expiring(2)
-        done = subprocess.run(argv, input=stdin, text=True, capture_output=True, check=False)
+        done = self._run(argv, stdin)
         step = {"op": "cmd", "t": at, "argv": list(argv)} | ({"stdin": stdin} if stdin else {})
         if {"-d", "-D"} & set(argv):
             time.sleep(0.03)  # expire_nodest_conn works in the background
@@ -268,7 +294,10 @@ class Director:
 
     def sysctl(self, name, value):
         self.lines.append({"op": "sysctl", "t": self._now(), "name": name, "value": str(value)})
-        write(name.replace(".", "/"), value)
+        self._set(name, value)
+
+    def note(self, step):
+        self.lines.append(step)
 
     def sleep(self, seconds):
         at = self._now()
@@ -284,8 +313,14 @@ class Director:
             return any(int(line.split()[8]) <= seconds for line in file.read().splitlines()[1:])
 
     def conns(self):
-        """The connection table, from the kernel's own file."""
-        found, at = [], self._now()
+        """The connection table, as a step."""
+        at, found = self._now(), self._table()
+        found.sort(key=lambda c: (c["pro"], c["c"], c["v"], c["d"], c["state"]))
+        self.lines.append({"op": "conns", "t": at, "conns": found})
+        return found
+
+    def _table(self):
+        found = []
         with open("/proc/thread-self/net/ip_vs_conn", encoding="ascii") as file:
             for line in file.read().splitlines()[1:]:
                 pro, *ends, state, expires = line.split()[:9]
@@ -294,8 +329,6 @@ class Director:
                         "v": virtual, "d": dest}
                 if line not in found:  # a long listing repeats some where it is read in pieces
                     found.append(line)
-        found.sort(key=lambda c: (c["pro"], c["c"], c["v"], c["d"], c["state"]))
-        self.lines.append({"op": "conns", "t": at, "conns": found})
         return found
 
     @staticmethod
@@ -328,9 +361,13 @@ def in_own_process(action, path):
         os._exit(status)
 
 
-def play(lines):
+def meta_of(lines):
+    """What surrounds the director of a recorded case."""
+    return {key: value for key, value in lines[0].items() if key != "op"}
+
+
+def play(lines, director):
     """Plays the inputs of a recorded case again and returns the new recording."""
-    director = Director({key: value for key, value in lines[0].items() if key != "op"})
     for step in lines[1:]:
         kind = step["op"]
         if kind == "rx":
@@ -344,7 +381,7 @@ def play(lines):
         elif kind == "sysctl":
             director.sysctl(step["name"], step["value"])
         elif kind == "note":
-            director.lines.append(step)
+            director.note(step)
         else:
             raise ValueError("step " + kind + " cannot be played")
     return director.text()

@@ -20,7 +20,7 @@ def action_of(job):
     if "seed" in job:
         return Scenario(job["seed"]).run
     lines = [json.loads(line) for line in pathlib.Path(job["play"]).read_text("utf-8").splitlines()]
-    return lambda: director.play(lines)
+    return lambda: director.play(lines, director.Director(director.meta_of(lines)))
 
 
 def main():
