@@ -16,6 +16,8 @@ using engine::Settings;
 // drop_entry, drop_packet and secure_tcp have four modes; the expiration times of the two
 // locality schedulers are kept in ticks, so that seconds beyond INT_MAX / HZ do not fit.
 constexpr std::int32_t kHighestMode = 3;
+constexpr std::int32_t kNicest = 19;
+constexpr std::int32_t kHighestLoadFactor = 8;
 
 constexpr auto kNames = std::to_array<SettingName>({
     {"net.ipv4.vs.amemthresh", &Settings::amemthresh},
@@ -45,6 +47,12 @@ constexpr auto kNames = std::to_array<SettingName>({
     {"net.ipv4.vs.schedule_icmp", &Settings::schedule_icmp},
     {"net.ipv4.vs.ignore_tunneled", &Settings::ignore_tunneled},
     {"net.ipv4.vs.run_estimation", &Settings::run_estimation},
+    {.name = "net.ipv4.vs.est_cpulist", .member = nullptr, .cpus = &Settings::est_cpulist},
+    {"net.ipv4.vs.est_nice", &Settings::est_nice, -kNicest - 1, kNicest},
+    {"net.ipv4.vs.conn_lfactor", &Settings::conn_lfactor, -kHighestLoadFactor, kHighestLoadFactor},
+    {"net.ipv4.vs.svc_lfactor", &Settings::svc_lfactor, -kHighestLoadFactor, kHighestLoadFactor},
+    {"net.ipv4.vs.conn_max", &Settings::conn_max, 0},
+    {"net.ipv4.vs.debug_level", &Settings::debug_level},
     {"net.ipv4.vs.lblc_expiration", &Settings::lblc_expiration, 0},
     {"net.ipv4.vs.lblcr_expiration", &Settings::lblcr_expiration, 0},
     {"sluice.quirk_icmpv6_checksum", &Settings::quirk_icmpv6_checksum, 0, 1},
@@ -53,10 +61,12 @@ constexpr auto kNames = std::to_array<SettingName>({
 // A setting that is added to the engine needs a name here.
 constexpr std::size_t kNumbers = [] {
   std::size_t numbers = 0;
-  for (const auto& setting : kNames) numbers += setting.second == nullptr ? 1 : 2;
+  for (const auto& setting : kNames) {
+    numbers += (setting.member != nullptr ? 1 : 0) + (setting.second != nullptr ? 1 : 0);
+  }
   return numbers;
 }();
-static_assert(sizeof(Settings) == kNumbers * sizeof(std::int32_t));
+static_assert(sizeof(Settings) == kNumbers * sizeof(std::int32_t) + sizeof(engine::CpuList));
 
 // The number that `text` begins with, which is taken off it together with the blanks around it.
 std::optional<std::int32_t> take_number(std::string_view& text) noexcept {
@@ -95,7 +105,20 @@ const SettingName* find_setting(std::string_view name) noexcept {
   return found == kNames.end() ? nullptr : &*found;
 }
 
+bool is_same(const SettingName& setting, const Settings& a, const Settings& b) noexcept {
+  if (setting.cpus != nullptr) return a.*(setting.cpus) == b.*(setting.cpus);
+  return a.*(setting.member) == b.*(setting.member) &&
+         (setting.second == nullptr || a.*(setting.second) == b.*(setting.second));
+}
+
+void copy_setting(const SettingName& setting, Settings& to, const Settings& from) noexcept {
+  if (setting.cpus != nullptr) to.*(setting.cpus) = from.*(setting.cpus);
+  if (setting.member != nullptr) to.*(setting.member) = from.*(setting.member);
+  if (setting.second != nullptr) to.*(setting.second) = from.*(setting.second);
+}
+
 std::string setting_text(const Settings& settings, const SettingName& setting) {
+  if (setting.cpus != nullptr) return std::string((settings.*(setting.cpus)).view());
   auto text = std::to_string(settings.*(setting.member));
   if (setting.second != nullptr) text += '\t' + std::to_string(settings.*(setting.second));
   return text;
@@ -105,6 +128,10 @@ Result<void> assign_setting(Settings& settings, std::string_view name,
                             std::string_view value) noexcept {
   const auto* setting = find_setting(name);
   if (setting == nullptr) return failure(ENOENT);
+  if (setting->cpus != nullptr) {
+    if (!(settings.*(setting->cpus)).assign(value)) return failure(EINVAL);
+    return {};
+  }
   auto changed = settings;
   const auto assign = [&](std::int32_t Settings::*member) {
     const auto number = take_number(value);

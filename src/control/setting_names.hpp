@@ -20,6 +20,8 @@ struct SettingName {
   std::int32_t highest = INT32_MAX;
   /// Of a setting that is two numbers, the second; else null.
   std::int32_t engine::Settings::*second = nullptr;
+  /// Of a setting that is no number but a list of CPUs; else null, and `member` is not.
+  engine::CpuList engine::Settings::*cpus = nullptr;
 };
 
 /// All settings, in the order in which the kernel registers them.
@@ -28,7 +30,14 @@ struct SettingName {
 /// The setting of that name, or null. Slashes may stand for the dots, as in sysctl(8).
 [[nodiscard]] const SettingName* find_setting(std::string_view name) noexcept;
 
-/// The value as sysctl(8) prints it: a number, or two with a tab between.
+/// Whether `a` and `b` have the same value of `setting`.
+[[nodiscard]] bool is_same(const SettingName& setting, const engine::Settings& a,
+                           const engine::Settings& b) noexcept;
+/// Gives `to` the value that `from` has.
+void copy_setting(const SettingName& setting, engine::Settings& to,
+                  const engine::Settings& from) noexcept;
+
+/// The value as sysctl(8) prints it: a number, two with a tab between, or a list.
 [[nodiscard]] std::string setting_text(const engine::Settings& settings,
                                        const SettingName& setting);
 

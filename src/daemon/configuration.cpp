@@ -49,7 +49,7 @@ class Reader {
     if (name == "table_size") return table_size(node, out);
     if (name == "socket_group") return text(key, node, out.socket_group);
     if (name == "rules") return text(key, node, out.rules_file);
-    if (name == "settings") return settings(node, out.settings);
+    if (name == "settings") return settings(node, "", out.settings);
     return error(key.source(),
                  fmt::format("unknown key '{}' (known: interfaces, xdp_mode, table_size, "
                              "socket_group, rules, log_level, log_format, settings)",
@@ -100,27 +100,39 @@ class Reader {
     return {};
   }
 
-  [[nodiscard]] Outcome settings(const toml::node& node, engine::Settings& out) const {
+  /// `path` is of the tables around it: `sluice.NAME = 1` is a table to TOML.
+  [[nodiscard]] Outcome settings(const toml::node& node, const std::string& path,
+                                 engine::Settings& out) const {
     const auto* table = node.as_table();
     if (table == nullptr) return error(node.source(), "'settings' must be a table");
     for (const auto& [key, value] : *table) {
-      const auto* const known = control::find_setting("net.ipv4.vs." + std::string(key.str()));
-      if (known == nullptr) {
-        return error(key.source(), fmt::format("unknown setting '{}'", key.str()));
-      }
-      if (const auto* text = value.as_string(); text != nullptr && known->second != nullptr) {
-        if (!control::assign_setting(out, known->name, text->get())) {
-          return error(value.source(), fmt::format("'{}' cannot be '{}'", key.str(), text->get()));
-        }
-        continue;
-      }
-      const auto* number = value.as_integer();
-      if (number == nullptr || number->get() < known->lowest || number->get() > known->highest) {
-        return error(value.source(), fmt::format("'{}' must be an integer from {} to {}", key.str(),
-                                                 known->lowest, known->highest));
-      }
-      out.*known->member = static_cast<std::int32_t>(number->get());
+      const auto name = path + std::string(key.str());
+      const auto done =
+          value.is_table() ? settings(value, name + ".", out) : setting(key, name, value, out);
+      if (!done) return done;
     }
+    return {};
+  }
+
+  [[nodiscard]] Outcome setting(const toml::key& key, const std::string& name,
+                                const toml::node& value, engine::Settings& out) const {
+    const auto* known = control::find_setting("net.ipv4.vs." + name);
+    if (known == nullptr) known = control::find_setting(name);
+    if (known == nullptr) return error(key.source(), fmt::format("unknown setting '{}'", name));
+    const bool is_text = known->second != nullptr || known->cpus != nullptr;
+    if (const auto* text = value.as_string(); text != nullptr && is_text) {
+      if (control::assign_setting(out, known->name, text->get())) return {};
+      return error(value.source(), fmt::format("'{}' cannot be '{}'", name, text->get()));
+    }
+    if (known->cpus != nullptr) {
+      return error(value.source(), fmt::format("'{}' must be a string such as \"0-3\"", name));
+    }
+    const auto* number = value.as_integer();
+    if (number == nullptr || number->get() < known->lowest || number->get() > known->highest) {
+      return error(value.source(), fmt::format("'{}' must be an integer from {} to {}", name,
+                                               known->lowest, known->highest));
+    }
+    out.*known->member = static_cast<std::int32_t>(number->get());
     return {};
   }
 

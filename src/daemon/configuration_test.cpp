@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "control/setting_names.hpp"
+
 namespace lb::daemon {
 namespace {
 
@@ -39,6 +41,25 @@ lblc_expiration = 60
   EXPECT_EQ(read->settings.expire_nodest_conn, 1);
   EXPECT_EQ(read->settings.lblc_expiration, 60);
   EXPECT_EQ(read->settings.pmtu_disc, engine::Settings{}.pmtu_disc);
+}
+
+TEST(Configuration, EverySettingCanBeInTheFile) {
+  for (const auto& setting : control::setting_names()) {
+    // Not the default of any, and in the range of all.
+    const bool is_switch = setting.lowest == 0 && setting.highest == 1;
+    const std::string value = setting.cpus != nullptr                  ? "\"2-3\""
+                              : setting.second != nullptr              ? "\"1 2\""
+                              : setting.name.ends_with("sync_version") ? "0"
+                              : is_switch                              ? "1"
+                                                                       : "2";
+    for (const auto& name : {std::string(setting.name), "\"" + std::string(setting.name) + "\"",
+                             std::string(setting.name.substr(setting.name.rfind('.') + 1))}) {
+      if (name.starts_with("quirk")) continue;  // the short names are the kernel's
+      const auto read = parse_configuration("[settings]\n" + name + " = " + value, "f", {});
+      ASSERT_TRUE(read) << read.error();
+      EXPECT_FALSE(control::is_same(setting, read->settings, {})) << name;
+    }
+  }
 }
 
 TEST(Configuration, EmptyFileKeepsTheBase) {
@@ -83,6 +104,9 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{"[settings]\ndrop_entri = 1", "test.toml:2:1: ", "unknown setting 'drop_entri'"},
         Wrong{"[settings]\ndrop_entry = true", "test.toml:2:14: ", "must be an integer"},
         Wrong{"[settings]\ndrop_entry = 4294967296", "test.toml:2:14: ", "must be an integer"},
+        Wrong{"[settings]\nest_cpulist = 3", "test.toml:2:15: ", "must be a string"},
+        Wrong{"[settings]\nest_cpulist = \"x\"", "test.toml:2:15: ", "cannot be 'x'"},
+        Wrong{"[settings]\nsluice.quirk = 3", "test.toml:2:8: ", "unknown setting 'sluice.quirk'"},
         Wrong{"table_size = = 3", "test.toml:1:14: ", ""}, Wrong{"\x01", "test.toml:1:1: ", ""}));
 
 TEST(Configuration, AMissingFileIsNamed) {

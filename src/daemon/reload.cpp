@@ -9,12 +9,6 @@ namespace {
 /// As the file writes it: "drop_entry" of "net.ipv4.vs.drop_entry".
 std::string_view short_name(std::string_view name) { return name.substr(name.rfind('.') + 1); }
 
-bool differs(const control::SettingName& setting, const engine::Settings& a,
-             const engine::Settings& b) {
-  return a.*setting.member != b.*setting.member ||
-         (setting.second != nullptr && a.*setting.second != b.*setting.second);
-}
-
 }  // namespace
 
 Reload compare(const Configuration& old, const Configuration& fresh) {
@@ -26,7 +20,8 @@ Reload compare(const Configuration& old, const Configuration& fresh) {
   note(old.log_format != fresh.log_format, result.applied, "log_format");
   note(old.socket_group != fresh.socket_group, result.applied, "socket_group");
   for (const auto& setting : control::setting_names()) {
-    note(differs(setting, old.settings, fresh.settings), result.applied, short_name(setting.name));
+    note(!control::is_same(setting, old.settings, fresh.settings), result.applied,
+         short_name(setting.name));
   }
   note(old.datapath.interfaces != fresh.datapath.interfaces, result.need_restart, "interfaces");
   note(old.datapath.xdp_mode != fresh.datapath.xdp_mode, result.need_restart, "xdp_mode");
@@ -39,9 +34,7 @@ engine::Settings merge_settings(const engine::Settings& current, const engine::S
                                 const engine::Settings& fresh) {
   auto merged = current;
   for (const auto& setting : control::setting_names()) {
-    if (!differs(setting, old, fresh)) continue;
-    merged.*setting.member = fresh.*setting.member;
-    if (setting.second != nullptr) merged.*setting.second = fresh.*setting.second;
+    if (!control::is_same(setting, old, fresh)) control::copy_setting(setting, merged, fresh);
   }
   return merged;
 }

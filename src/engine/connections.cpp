@@ -71,7 +71,7 @@ Connections::Connections(std::uint32_t capacity, const std::array<std::uint64_t,
       ftp_sessions_(std::size_t{table_.capacity()} + 1) {}
 
 ConnectionId Connections::open(const ConnectionPlan& plan, Timestamp now) noexcept {
-  const auto id = table_.create();
+  const auto id = table_.size() < limit_ ? table_.create() : ConnectionId{0};
   if (id == 0) return 0;
   auto& record = table_.at(id);
   record.client = plan.client.address.bytes();

@@ -59,7 +59,9 @@ class Connections {
   Connections(std::uint32_t capacity, const std::array<std::uint64_t, 2>& hash_key,
               DestinationTable& destinations, Timestamp start);
 
-  /// Makes and files a connection; 0 if a table is full.
+  /// Lets no more than `most` connections and templates be there at once; those that are stay.
+  void set_limit(std::uint32_t most) noexcept { limit_ = most; }
+  /// Makes and files a connection; 0 if a table or the limit is full.
   [[nodiscard]] ConnectionId open(const ConnectionPlan& plan, Timestamp now) noexcept;
   /// Puts `connection` under the hold of `control` (its template).
   void set_control(ConnectionId connection, ConnectionId control) noexcept;
@@ -152,6 +154,7 @@ class Connections {
   void destroy(ConnectionId id, Timestamp now) noexcept;
 
   ConnectionTable table_;
+  std::uint32_t limit_ = UINT32_MAX;
   TimerWheel timers_;
   SteeredEnds virtual_ends_;
   SteeredEnds real_ends_;

@@ -264,6 +264,7 @@ const Settings& Director::settings() const noexcept { return state_->settings; }
 
 void Director::set_settings(const Settings& settings) noexcept {
   state_->settings = settings;
+  state_->connections.set_limit(static_cast<std::uint32_t>(std::max(settings.conn_max, 0)));
   state_->defence.update(state_->settings);
 }
 

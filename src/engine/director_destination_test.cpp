@@ -56,6 +56,20 @@ TEST_F(Destinations, AFullTableTurnsAwayNewClientsOnly) {
   EXPECT_EQ(lab_.process(tcp(client(100), vip(), kSyn)).kind, Kind::kSend);
 }
 
+TEST_F(Destinations, ALimitOfConnectionsTurnsAwayNewClientsOnly) {
+  for (unsigned i = 0; i < 3; ++i) {
+    EXPECT_EQ(lab_.process(tcp(client(1000 + i), vip(), kSyn)).kind, Kind::kSend);
+  }
+  Settings settings;
+  settings.conn_max = 3;
+  lab_.director.set_settings(settings);
+  EXPECT_EQ(lab_.process(tcp(client(100), vip(), kSyn)).reason, DropReason::kTableFull);
+  EXPECT_EQ(lab_.process(tcp(client(1000), vip(), kAck)).kind, Kind::kSend);
+  settings.conn_max = 4;
+  lab_.director.set_settings(settings);
+  EXPECT_EQ(lab_.process(tcp(client(100), vip(), kSyn)).kind, Kind::kSend);
+}
+
 TEST_F(Destinations, AQuiescentOneKeepsItsConnections) {
   EXPECT_EQ(lab_.process(tcp(client(), vip(), kSyn)).kind, Kind::kSend);
   set_weight(0);

@@ -1,9 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <string_view>
 
 namespace lb::engine {
+
+/// A list of CPUs as text ("0-3,6"), as it was set. Only kept: nothing in Sluice has CPUs to
+/// choose.
+class CpuList {
+ public:
+  /// Takes numbers and ranges of them, rising, parted by commas; or nothing. False: it is
+  /// something else, or too long, and nothing was changed.
+  [[nodiscard]] bool assign(std::string_view text) noexcept;
+  [[nodiscard]] std::string_view view() const noexcept {
+    return std::string_view(text_.data());  // there is always a zero at the end
+  }
+  friend bool operator==(const CpuList&, const CpuList&) = default;
+
+ private:
+  std::array<char, 64> text_{};
+};
 
 /// The net.ipv4.vs.* settings that change what happens to packets; names and defaults as in
 /// the kernel (ipvs-sysctl.rst). A value of a switch is any non-zero number, as there.
@@ -38,6 +56,12 @@ struct Settings {
   std::int32_t schedule_icmp = 0;
   std::int32_t ignore_tunneled = 0;
   std::int32_t run_estimation = 1;
+  CpuList est_cpulist{};  ///< without effect, as the four below: docs/ipvs-differences.md
+  std::int32_t est_nice = 0;
+  std::int32_t conn_lfactor = -4;
+  std::int32_t svc_lfactor = -3;
+  std::int32_t debug_level = 0;
+  std::int32_t conn_max = 1 << 30;        ///< connections and templates that there may be at once
   std::int32_t lblc_expiration = 86400;   ///< seconds
   std::int32_t lblcr_expiration = 86400;  ///< seconds
 

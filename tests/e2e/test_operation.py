@@ -228,3 +228,31 @@ def test_a_wrong_line_of_many_rules_is_named(lab, director):
     rules.write_text("\n".join(lines) + "\n")
     sluiced = Sluiced(director, "--rules", rules)
     assert len(sluiced.ipvsadm("-Sn").splitlines()) == 10000
+
+
+def test_every_setting_of_the_kernel(lab, director):
+    """Each net.ipv4.vs.* can be in the file and be changed by its name."""
+    file = lab.directory / "sluiced.toml"
+    file.write_text('[settings]\nest_cpulist = "0-1"\nconn_max = 5\nsync_threshold = "4 60"\n'
+                    "sluice.quirk_icmpv6_checksum = 1\n")
+    Sluiced(director, "--config", file)
+    found = dict(line.split(" = ") for line in
+                 director.run(BIN / "sluice", "sysctl").splitlines())
+    short = {name.removeprefix("net.ipv4.vs.") for name in found}
+    assert short >= set("""amemthresh am_droprate drop_entry drop_packet conntrack secure_tcp
+        snat_reroute sync_version sync_ports sync_persist_mode sync_qlen_max sync_sock_size
+        cache_bypass expire_nodest_conn sloppy_tcp sloppy_sctp expire_quiescent_template
+        sync_threshold sync_refresh_period sync_retries nat_icmp_send pmtu_disc backup_only
+        conn_reuse_mode schedule_icmp ignore_tunneled run_estimation est_cpulist est_nice
+        debug_level lblc_expiration lblcr_expiration conn_lfactor svc_lfactor conn_max""".split())
+    assert found["net.ipv4.vs.est_cpulist"] == "0-1"
+    assert found["net.ipv4.vs.conn_max"] == "5"
+    assert found["net.ipv4.vs.sync_threshold"] == "4\t60"
+    assert found["sluice.quirk_icmpv6_checksum"] == "1"
+    for name, value in found.items():
+        fresh = {"net.ipv4.vs.est_cpulist": "1", "net.ipv4.vs.sync_threshold": "1\t2"}.get(
+            name, str(1 - int(value[0] == "1")) if name != "net.ipv4.vs.sync_ports" else "2")
+        told = director.run(BIN / "sluice", "sysctl", f"{name}={fresh}")
+        assert told == f"{name} = {fresh}\n"
+    wrong = director.attempt(BIN / "sluice", "sysctl", "est_nice=20")
+    assert wrong.returncode == 1 and "net.ipv4.vs.est_nice cannot be `20'" in wrong.stderr
