@@ -128,6 +128,15 @@ tl::expected<std::string, std::string> attach_decap(const std::string& interface
   return error(fmt::format("cannot attach to {}: {}", interface, hint(-failed)));
 }
 
+tl::expected<bool, std::string> has_decap(const std::string& interface) {
+  libbpf_set_print(quiet);
+  const auto index = find_interface(interface);
+  if (!index) return error(index.error());
+  const auto attached = query(*index, interface);
+  if (!attached) return error(attached.error());
+  return attached->is_ours;
+}
+
 tl::expected<void, std::string> detach_decap(const std::string& interface) {
   libbpf_set_print(quiet);
   const auto index = find_interface(interface);

@@ -17,6 +17,9 @@ enum class XdpMode : std::uint8_t { kAuto, kNative, kGeneric };
                                                                   XdpMode mode,
                                                                   std::uint16_t gue_port);
 
+/// Whether `interface` has the program.
+[[nodiscard]] tl::expected<bool, std::string> has_decap(const std::string& interface);
+
 /// Removes it. An error if `interface` has none of ours.
 [[nodiscard]] tl::expected<void, std::string> detach_decap(const std::string& interface);
 
