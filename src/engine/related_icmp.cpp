@@ -112,7 +112,9 @@ TunnelError find_tunneled(DirectorState& state, const PacketContext& context,
     const auto id = state.connections.find(flow.protocol, flow.client, flow.virtual_end);
     if (id == 0) return {};
     const auto* destination = state.connections.destination(state.connections.at(id));
-    if (destination == nullptr || destination->spec.tunnel.type != type ||
+    // What comes from the end of no tunnel that is in use is the host's.
+    if (destination == nullptr || !destination->is_available ||
+        destination->spec.tunnel.type != type ||
         destination->spec.method != model::ForwardingMethod::kTunnel ||
         destination->spec.address != quoted.destination) {
       return {};
@@ -146,10 +148,15 @@ Verdict relay_tunnel_error(DirectorState& state, PacketContext& context, const n
     const auto mtu = destination->route.hop.mtu;
     error.rest = mtu > kLeastMtu + overhead ? mtu - overhead : mtu;
   }
+  const auto& record = state.connections.at(found.connection);
+  const auto before = context.outputs.frames().size();
   if (send_icmp_error(bytes, found.inner, error, state.next_identification(), state.network,
                       context.outputs)) {
     ++state.counters.icmp_errors_sent;
+    count_own_error(state, record, context, before);
   }
+  // IPVS counts what was quoted as well.
+  count_out(state, record, context.headers.end - found.inner.ip_offset);
   return Verdict::consumed();
 }
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "engine/accounting.hpp"
 #include "engine/forward/ethernet.hpp"
 #include "engine/forward/fragment.hpp"
 #include "engine/forward/masquerade.hpp"
@@ -88,6 +89,27 @@ Verdict tunnel(DirectorState& state, PacketContext& context, const ConnectionRec
   return send_out(state, context, route.hop);
 }
 
+Verdict forward(DirectorState& state, PacketContext& context, ConnectionId id) {
+  const auto& record = state.connections.at(id);
+  const auto route = route_to_server(state, id);
+  // Linux merges the fragments of what it takes for its own IPv4 packets, and cuts them anew.
+  if (context.headers.family() == net::Family::kIpv4) context.shape.payloads = {};
+  if (!route.is_local && !route.has_route) return unreachable(state, context);
+
+  switch (record.method) {
+    case model::ForwardingMethod::kMasquerade:
+      return masquerade(state, context, record, route);
+    case model::ForwardingMethod::kTunnel:
+      return tunnel(state, context, record, route);
+    case model::ForwardingMethod::kDirectRoute:
+    case model::ForwardingMethod::kBypass:
+      return direct(state, context, route);
+    case model::ForwardingMethod::kLocalNode:
+      return Verdict::host();
+  }
+  return Verdict::drop(DropReason::kInternal);
+}
+
 }  // namespace
 
 void report_error(DirectorState& state, PacketContext& context, const IcmpError& error) noexcept {
@@ -163,24 +185,12 @@ Verdict send_out(DirectorState& state, PacketContext& context, const NextHop& ho
 }
 
 Verdict transmit(DirectorState& state, PacketContext& context, ConnectionId id) noexcept {
-  const auto& record = state.connections.at(id);
-  const auto route = route_to_server(state, id);
-  // Linux merges the fragments of what it takes for its own IPv4 packets, and cuts them anew.
-  if (context.headers.family() == net::Family::kIpv4) context.shape.payloads = {};
-  if (!route.is_local && !route.has_route) return unreachable(state, context);
-
-  switch (record.method) {
-    case model::ForwardingMethod::kMasquerade:
-      return masquerade(state, context, record, route);
-    case model::ForwardingMethod::kTunnel:
-      return tunnel(state, context, record, route);
-    case model::ForwardingMethod::kDirectRoute:
-    case model::ForwardingMethod::kBypass:
-      return direct(state, context, route);
-    case model::ForwardingMethod::kLocalNode:
-      return Verdict::host();
+  const auto before = context.outputs.frames().size();
+  const auto verdict = forward(state, context, id);
+  if (verdict.kind == Verdict::Kind::kDrop) {
+    count_own_error(state, state.connections.at(id), context, before);
   }
-  return Verdict::drop(DropReason::kInternal);
+  return verdict;
 }
 
 Verdict send_answer(DirectorState& state, PacketContext& context, ConnectionId id) noexcept {

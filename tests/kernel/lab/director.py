@@ -322,13 +322,12 @@ class Director:
     def _table(self):
         found = []
         with open("/proc/thread-self/net/ip_vs_conn", encoding="ascii") as file:
-            for line in file.read().splitlines()[1:]:
+            # A long listing repeats some lines where it is read in pieces.
+            for line in dict.fromkeys(file.read().splitlines()[1:]):
                 pro, *ends, state, expires = line.split()[:9]
                 client, virtual, dest = (self._end(*ends[i:i + 2]) for i in (0, 2, 4))
-                line = {"pro": pro, "expire": int(expires), "state": state, "c": client,
-                        "v": virtual, "d": dest}
-                if line not in found:  # a long listing repeats some where it is read in pieces
-                    found.append(line)
+                found.append({"pro": pro, "expire": int(expires), "state": state, "c": client,
+                              "v": virtual, "d": dest})
         return found
 
     @staticmethod

@@ -9,6 +9,7 @@ import random
 import struct
 
 import frames
+from conversations import FtpSession, sip_message
 from director import Director
 
 EXT_MAC, INT_MAC, GATEWAY_MAC = "02:00:00:00:01:01", "02:00:00:00:02:01", "02:00:00:00:01:fe"
@@ -17,7 +18,7 @@ NUMBERS = (103, 112, 126, 148, 149, 155)  # of the servers, in both families
 VIPS = {4: ("192.0.2.37", "192.0.2.38"), 6: ("2001:db8:10:1::125", "2001:db8:10:1::126")}
 SERVERS = {4: tuple(f"10.0.0.{n}" for n in NUMBERS),
            6: tuple(f"2001:db8:10:2::{n:x}" for n in NUMBERS)}
-PORTS = (25, 80, 443, 53, 8080)  # not 21: netfilter's own checks act on FTP
+PORTS = (25, 80, 443, 53, 8080)
 PROTOCOLS = {"t": frames.TCP, "u": frames.UDP, "s": frames.SCTP}
 OPTION = {"t": "-t", "u": "-u", "s": "--sctp-service"}
 CLIENT_FLAGS = ("S", "S", "A", "PA", "PA", "FA", "F", "R", "RA", "SA", "", "SF", "FPU", "SEC", "SR")
@@ -38,7 +39,23 @@ def mac_of(server):
     return f"02:00:00:00:02:{number:02x}"
 
 
-def surroundings(name, about, sysctl, marks, mtu):
+# Not record route or timestamp: Linux writes its address into them.
+EXTENSIONS = {4: (b"\x01\x01\x01\0", b"\x94\x04\0\0"),
+              6: ((0,), (60,), (0, 60), (60, 60))}  # hop by hop, for the destination
+
+
+def extended(src, dst, proto, data, rnd, **fields):
+    """The packet with options, or with extension headers."""
+    if not frames.is_v6(src):
+        return frames.ip(src, dst, proto, data, options=rnd.choice(EXTENSIONS[4]), **fields)
+    fields.pop("df")
+    for kind in reversed(rnd.choice(EXTENSIONS[6])):
+        data = bytes((proto, 0, 1, 4)) + bytes(4) + data  # one PadN
+        proto = kind
+    return frames.ip(src, dst, proto, data, **fields)
+
+
+def surroundings(name, about, sysctl, marks, ext_mtu, mtu):
     neighbours = [{"ip": "192.0.2.254", "mac": GATEWAY_MAC, "dev": "ext"}]
     neighbours += [{"ip": server, "mac": mac_of(server), "dev": "int"} for server in SERVERS[4]]
     neighbours.append({"ip": "2001:db8:10:1::fe", "mac": GATEWAY_MAC, "dev": "ext"})
@@ -46,7 +63,7 @@ def surroundings(name, about, sysctl, marks, mtu):
     return {
         "id": name, "about": about,
         "ports": {
-            "ext": {"mac": EXT_MAC, "mtu": 1500,
+            "ext": {"mac": EXT_MAC, "mtu": ext_mtu,
                     "addrs": ["192.0.2.1/24", "2001:db8:10:1::1/64"]
                     + [vip + "/32" for vip in VIPS[4]] + [vip + "/128" for vip in VIPS[6]]},
             "int": {"mac": INT_MAC, "mtu": mtu, "addrs": ["10.0.0.1/24", "2001:db8:10:2::1/64"]}},
@@ -59,6 +76,7 @@ class Service:
     def __init__(self, kind, family, vip, port, mark=None):
         self.kind, self.family, self.vip, self.port, self.mark = kind, family, vip, port, mark
         self.servers = []
+        self.speaks_sip = False
 
     def address(self):
         if self.mark is not None:
@@ -74,6 +92,8 @@ class Flow:
         self.family, self.kind = family, kind
         self.client, self.cport, self.vip, self.vport = client, cport, vip, vport
         self.server = None  # (address, port, translated)
+        self.tunnel = None  # the last tunnel packet that carried one of its packets
+        self.speaks_sip = False
         self.seq, self.ack = 1000, 5000
 
 
@@ -87,6 +107,8 @@ class Scenario:
     def run(self):
         rnd = self.random
         families = rnd.choice(((4,), (4,), (6,), (4, 6)))
+        if rnd.random() < 0.08:
+            return self._run_ftp(4)  # of IPv6 netfilter lets no such packet through
         self.services = [self._new_service(rnd.choice(families), number)
                          for number in range(rnd.choice((1, 1, 2, 3, 4)))]
         unique = {tuple(service.address()): service for service in self.services}
@@ -99,19 +121,67 @@ class Scenario:
         marks = [f"{'iptables' if s.family == 4 else 'ip6tables'} -t mangle -A PREROUTING -i ext "
                  f"-d {s.vip} -p {protocol} -j MARK --set-mark {s.mark}"
                  for s in self.services if s.mark is not None for protocol in ("tcp", "udp")]
-        about = f"fuzz seed {self.seed}"
-        self.director = Director(surroundings(f"fuzz-{self.seed}", about, sysctl, marks,
-                                              rnd.choice((1500, 1500, 1500, 1400))))
+        counts_down = rnd.random() < 0.04
+        if counts_down:
+            sysctl |= {"net.ipv4.vs.drop_packet": "3",
+                       "net.ipv4.vs.am_droprate": str(rnd.randint(2, 6))}
+        self._start(sysctl, marks)
+        if counts_down:
+            self.director.sleep(1.5)  # until the kernel has seen it
         self._set_up()
         for number in range(rnd.randint(20, 60)):
             self._step()
             if number % 8 == 7:
                 self.director.conns()
         self.director.conns()
-        self.director.cmd("ipvsadm", "-Ln", "--thresholds") if rnd.random() < 0.3 else None
-        self.director.cmd("ipvsadm", "-Ln", "--persistent-conn") if rnd.random() < 0.3 else None
+        if rnd.random() < 0.15:
+            self._expire()
+        if rnd.random() < 0.15:
+            self.director.sleep(4.3)  # until the kernel has added the counters up
+            self.director.cmd("ipvsadm", "-Ln", "--stats", "--exact")
+        for listing in ("--thresholds", "--persistent-conn", "--tun-info"):
+            if rnd.random() < 0.3:
+                self.director.cmd("ipvsadm", "-Ln", listing)
+        self.director.cmd("ipvsadm", "-Sn")
         self.director.cmd("ipvsadm", "-Ln")
         return self.director.text()
+
+    def _start(self, sysctl, marks):
+        rnd = self.random
+        self.director = Director(surroundings(
+            f"fuzz-{self.seed}", f"fuzz seed {self.seed}", sysctl, marks,
+            rnd.choice((1500, 1500, 1500, 1400)), rnd.choice((1500, 1500, 1500, 1400))))
+
+    def _run_ftp(self, family):
+        """Control connections of FTP by masquerading, and what they lead to."""
+        rnd = self.random
+        service = Service("t", family, rnd.choice(VIPS[family]), 21)
+        service.options = ["-s", rnd.choice(SCHEDULERS)] + (["-p", "100"] if rnd.random() < 0.4
+                                                            else [])
+        for address in rnd.sample(SERVERS[family], rnd.randint(1, 3)):
+            end = f"[{address}]:21" if family == 6 else f"{address}:21"
+            service.servers.append((end, ["-m", "-w", "1"]))
+        self.services = [service]
+        self._start({}, [])
+        self._set_up()
+        for number in range(rnd.randint(1, 5)):
+            flow = Flow(family, "t", self._client_address(family), 30000 + number, service.vip, 21)
+            FtpSession(self, flow).play()
+            self.director.conns()
+        self.director.cmd("ipvsadm", "-Ln")
+        return self.director.text()
+
+    def _expire(self):
+        """Waits while some connections expire, and none is about to."""
+        left = sorted(line["expire"] for line in self.director.conns() if line["expire"] < 20)
+        for seconds in (line + 2.5 for line in left):
+            if not any(seconds - 2 < line < seconds + 3 for line in left):
+                self.director.sleep(seconds)
+                self.director.conns()
+                break
+        for _ in range(5):
+            self._client_packet()
+        self.director.conns()
 
     # Configuration
 
@@ -137,7 +207,11 @@ class Scenario:
             options += ["-p"] + rnd.choice(([], [str(rnd.choice((2, 30, 100, 300)))]))
             if rnd.random() < 0.4:
                 options += ["-M", ("255.255.255.0" if service.family == 4 else "64")]
-        if service.kind == "u" and not persistent and rnd.random() < 0.25:
+        service.speaks_sip = (service.kind == "u" and service.mark is None and persistent
+                              and rnd.random() < 0.4)
+        if service.speaks_sip:
+            options += ["--pe", "sip"]
+        if service.kind == "u" and (not persistent or service.speaks_sip) and rnd.random() < 0.25:
             options.append("-o")
         if options[1] in ("sh", "mh") and rnd.random() < 0.5:
             flag = rnd.choice(("fallback", "port", "fallback,port"))
@@ -212,17 +286,35 @@ class Scenario:
             if end not in dict(service.servers):
                 service.servers.append((end, options))
         elif kind < 0.9:
-            options = self._service_options(Service(service.kind, service.family, "", 1, 1))
+            other = Service(service.kind, service.family, "", 1, service.mark or 1)
+            options = self._service_options(other)
             if service.port == 0 and service.mark is None and "-p" not in options:
                 options.append("-p")
             service.options = options
             self.director.cmd("ipvsadm", "-E", *address, *options)
-        elif kind < 0.95:
+        elif kind < 0.93:
             self.director.cmd("ipvsadm", "-D", *address)
             self.deleted = True
             service.servers = []
+        elif kind < 0.95:
+            self._edit_all(service)
         else:
             self.director.cmd("ipvsadm", "-A", *address, *service.options)
+
+    def _edit_all(self, service):
+        rnd = self.random
+        kind = rnd.randrange(4)
+        if kind == 0:
+            self.director.cmd("ipvsadm", "-Z", *rnd.choice(([], service.address())))
+        elif kind == 1:
+            self.director.cmd("ipvsadm", "--set", *(str(rnd.choice((0, 8, 60, 900)))
+                                                    for _ in range(3)))
+            self.director.cmd("ipvsadm", "-L", "--timeout")
+        else:
+            self.director.cmd("ipvsadm", "-C")
+            self.deleted = True
+            if rnd.random() < 0.7:
+                self._set_up()
 
     # Packets
 
@@ -231,7 +323,8 @@ class Scenario:
         kinds = ((self._new_flow, 30), (self._client_packet, 25), (self._server_packet, 20),
                  (self._client_icmp, 4), (self._server_icmp, 4), (self._echo, 1),
                  (self._fragmented, 4), (self._malformed, 3), (self._odd_ttl_or_size, 4),
-                 (self._edit, 6), (self._stray, 3), (self._sysctl, 1), (self._sleep, 1))
+                 (self._tunnel_icmp, 2), (self._edit, 6), (self._stray, 3), (self._sysctl, 1),
+                 (self._sleep, 1))
         rnd.choices([kind for kind, _ in kinds], [weight for _, weight in kinds])[0]()
 
     def _sleep(self):
@@ -254,6 +347,7 @@ class Scenario:
             port = rnd.choice(PORTS)
         flow = Flow(service.family, kind, self._client_address(service.family),
                     rnd.randint(30000, 30030), service.vip, port)
+        flow.speaks_sip = service.speaks_sip
         self.flows.append(flow)
         flags = "S" if rnd.random() < 0.85 else rnd.choice(CLIENT_FLAGS)
         chunks = ["INIT"] if rnd.random() < 0.85 else [rnd.choice(CHUNKS)]
@@ -266,6 +360,8 @@ class Scenario:
             ends = (*flow.server[:2], flow.client, flow.cport)
         if payload is None:
             payload = bytes(self.random.choice((0, 0, 1, 7, 100)))
+            if flow.speaks_sip and self.random.random() < 0.8:
+                payload = sip_message(self.random)
         if flow.kind == "t":
             return frames.tcp(*ends, flags, flow.seq if from_client else flow.ack,
                               flow.ack if from_client else flow.seq, payload)
@@ -274,25 +370,31 @@ class Scenario:
             return frames.udp(*ends, payload, no_sum)
         return frames.sctp(ends[1], ends[3], chunks)
 
-    def _rx_client(self, family, packet, note=None):
-        got = self.director.rx("ext", frames.ethernet(EXT_MAC, GATEWAY_MAC, packet), note)
-        return got
+    def rx_client(self, family, packet, note=None):
+        if len(packet) > self.director.meta["ports"]["ext"]["mtu"]:
+            return []  # such a frame does not get into an interface
+        return self.director.rx("ext", frames.ethernet(EXT_MAC, GATEWAY_MAC, packet), note)
 
     def _send_client(self, flow, flags, chunks, ttl=63, payload=None, df=True):
         data = self._transport(flow, True, flags, chunks, payload)
         if self.random.random() < 0.02:
             data = data[:6] + struct.pack("!H", self.random.getrandbits(16)) + data[8:]
         tos = self.random.choice((0, 0, 0, 0x10, 0xb8))
-        packet = frames.ip(flow.client, flow.vip, PROTOCOLS[flow.kind], data, ttl, df=df, tos=tos)
-        self._learn(flow, self._rx_client(flow.family, packet))
+        ends = (flow.client, flow.vip, PROTOCOLS[flow.kind], data)
+        if self.random.random() < 0.03:
+            packet = extended(*ends, self.random, ttl=ttl, df=df, tos=tos)
+        else:
+            packet = frames.ip(*ends, ttl, df=df, tos=tos)
+        self.learn(flow, self.rx_client(flow.family, packet))
 
-    def _learn(self, flow, got):
+    def learn(self, flow, got):
         for port, frame in got:
             if port != "int":
                 continue
             packet = frames.view(frame)
             inner = packet.tunnelled() if packet.ok else None
             if inner is not None:
+                flow.tunnel = frame[14:]
                 flow.server = (packet.dst, flow.vport, False)
             elif packet.ok and packet.ports and packet.dst != flow.vip:
                 flow.server = (packet.dst, packet.ports[1], True)
@@ -318,10 +420,11 @@ class Scenario:
         rnd = self.random
         flags = rnd.choice(SERVER_FLAGS)
         data = self._transport(flow, False, flags, [rnd.choice(CHUNKS)])
-        self._rx_server(flow, frames.ip(flow.server[0], flow.client, PROTOCOLS[flow.kind], data, 64))
+        self.rx_server(flow, frames.ip(flow.server[0], flow.client, PROTOCOLS[flow.kind], data, 64))
 
-    def _rx_server(self, flow, packet, note=None):
-        self.director.rx("int", frames.ethernet(INT_MAC, mac_of(flow.server[0]), packet), note)
+    def rx_server(self, flow, packet, note=None):
+        return self.director.rx("int", frames.ethernet(INT_MAC, mac_of(flow.server[0]), packet),
+                                note)
 
     def _error(self, family):
         """Type, code and second word of an ICMP error (or of something that is none)."""
@@ -355,7 +458,7 @@ class Scenario:
         answer = frames.ip(flow.vip, flow.client, PROTOCOLS[flow.kind],
                            self._transport(back, False, "A", ["DATA"]), 60)
         src = self.random.choice((flow.client, self._client_address(flow.family)))
-        self._rx_client(flow.family, self._icmp(flow.family, src, flow.vip, answer, 63),
+        self.rx_client(flow.family, self._icmp(flow.family, src, flow.vip, answer, 63),
                         "ICMP from the client side")
 
     def _server_icmp(self):
@@ -368,15 +471,31 @@ class Scenario:
         quoted = frames.ip(flow.client, flow.server[0], PROTOCOLS[flow.kind],
                            self._transport(there, True, "A", ["DATA"]), 62)
         src = self.random.choice((flow.server[0], flow.server[0], SERVERS[flow.family][5]))
-        self._rx_server(flow, self._icmp(flow.family, src, flow.client, quoted, 64),
+        self.rx_server(flow, self._icmp(flow.family, src, flow.client, quoted, 64),
                         "ICMP from the server side")
+
+    def _tunnel_icmp(self):
+        """An error about one of the director's tunnel packets, from the servers' side."""
+        flows = [flow for flow in self.flows[-6:] if flow.tunnel]
+        if not flows:
+            self._client_packet()
+            return
+        flow = self.random.choice(flows)
+        outer = frames.view(bytes(14) + flow.tunnel)
+        family = 6 if frames.is_v6(outer.dst) else 4
+        kinds = ((3, 1, 0), (3, 3, 0), (11, 0, 0)) if family == 4 else ((1, 0, 0), (1, 4, 0), (3, 0, 0))
+        quoted = flow.tunnel[:self.random.choice((len(flow.tunnel), 96, 76, 48))]
+        data = frames.icmp(outer.dst, outer.src, *self.random.choice(kinds), quoted)
+        packet = frames.ip(outer.dst, outer.src, 58 if family == 6 else 1, data, 64, df=False)
+        self.director.rx("int", frames.ethernet(INT_MAC, mac_of(outer.dst), packet),
+                         "ICMP about a tunnel packet")
 
     def _echo(self):
         family = self.random.choice((4, 6))
         src, dst = self._client_address(family), self.random.choice(VIPS[family])
         kind = 8 if family == 4 else 128
         data = frames.icmp(src, dst, kind, 0, 0x00010001, b"ping")
-        self._rx_client(family, frames.ip(src, dst, 1 if family == 4 else 58, data))
+        self.rx_client(family, frames.ip(src, dst, 1 if family == 4 else 58, data))
 
     def _fragmented(self):
         flow = self._some_flow()
@@ -406,9 +525,9 @@ class Scenario:
             pieces.pop()
         for piece in pieces:
             if from_client:
-                self._learn(flow, self._rx_client(flow.family, piece, "fragment"))
+                self.learn(flow, self.rx_client(flow.family, piece, "fragment"))
             else:
-                self._rx_server(flow, piece, "fragment")
+                self.rx_server(flow, piece, "fragment")
 
     def _malformed(self):
         flow = self._some_flow()
@@ -468,7 +587,7 @@ class Scenario:
         elif kind == 2:
             vip = rnd.choice(VIPS[family])
             packet = frames.ip(client, vip, rnd.choice((frames.ESP, frames.AH, 89, 33)), bytes(24))
-            self._rx_client(family, packet, "stray")
+            self.rx_client(family, packet, "stray")
         else:
             data = frames.tcp(client, 30500, server, 80, "S")
-            self._rx_client(family, frames.ip(client, server, frames.TCP, data), "stray")
+            self.rx_client(family, frames.ip(client, server, frames.TCP, data), "stray")
