@@ -4,31 +4,71 @@
 #include <algorithm>
 #include <atomic>
 #include <bit>
-#include <cassert>
+#include <cstring>
 
 namespace lb::engine {
+namespace {
 
-ConnectionTable::ConnectionTable(std::uint32_t capacity,
-                                 const std::array<std::uint64_t, 2>& hash_key)
+// A table full of masqueraded connections has two entries for each and fills half of the room.
+constexpr std::size_t kConnectionsPerBucket = 3;
+
+std::size_t bucket_count(std::uint32_t capacity) { return capacity / kConnectionsPerBucket + 1; }
+
+template <class Word>
+Word load(const std::uint8_t* bytes) noexcept {
+  Word word;
+  std::memcpy(&word, bytes, sizeof word);
+  if constexpr (std::endian::native == std::endian::big) {
+    word = sizeof word == 8
+               ? static_cast<Word>(__builtin_bswap64(word))
+               : static_cast<Word>(__builtin_bswap32(static_cast<std::uint32_t>(word)));
+  }
+  return word;
+}
+
+// A bit for each byte that is zero, lowest first.
+constexpr std::uint32_t zero_bytes(std::uint64_t word) noexcept {
+  constexpr std::uint64_t kLow = 0x7f7f7f7f7f7f7f7f;
+  const std::uint64_t highest = ~(((word & kLow) + kLow) | word | kLow);
+  // Byte n has its bit at 8n, and the factor brings it to 56 + n.
+  return static_cast<std::uint32_t>(((highest >> 7) * 0x0102040810204080) >> 56);
+}
+
+bool has_client(const ConnectionRecord& record, net::Protocol protocol,
+                const net::IpAddress& client, net::Port client_port) noexcept {
+  return record.client_port == client_port && record.protocol == protocol &&
+         record.family == client.family() && net::is_equal(record.client, client.bytes());
+}
+
+}  // namespace
+
+std::uint32_t ConnectionTable::Bucket::candidates(std::uint8_t tag) const noexcept {
+  const std::uint64_t wanted = 0x0101010101010101U * tag;
+  const std::uint64_t last = load<std::uint32_t>(tags.data() + 8);
+  return zero_bytes(load<std::uint64_t>(tags.data()) ^ wanted) | (zero_bytes(last ^ wanted) & 0xfU)
+                                                                     << 8;
+}
+
+ConnectionTable::ConnectionTable(std::uint32_t capacity, const HashKey& hash_key, BlockHint hint)
     : hash_key_(hash_key),
       capacity_(std::min(capacity, kMaxCapacity)),
-      bucket_mask_(std::bit_ceil(std::max(capacity_, 1U)) - 1),
-      block_(std::size_t{capacity_} + 1),
+      block_(std::size_t{capacity_} + 1, hint),
       records_(block_.data(), block_.size()),
-      links_(block_.size()),
-      heads_(std::size_t{bucket_mask_} + 1) {}
+      sides_(block_.size(), hint),
+      buckets_(bucket_count(capacity_), hint),
+      links_(block_.size()) {}
 
 ConnectionId ConnectionTable::create() noexcept {
   ConnectionId id = free_;
   if (id != 0) {
-    free_ = links_[id].chain[kOriginal].next;
+    free_ = sides_[id].controlled;
   } else if (end_ <= capacity_) {
     id = end_++;
   } else {
     return 0;
   }
   records_[id] = ConnectionRecord{};
-  links_[id] = {.chain = {}, .controlled = 0, .in_use = 1};
+  sides_[id] = {.controlled = 0, .flags = kInUse};
   ++size_;
   return id;
 }
@@ -36,8 +76,14 @@ ConnectionId ConnectionTable::create() noexcept {
 void ConnectionTable::file(ConnectionId id, bool by_reply) noexcept {
   assert(contains(id));
   unfile(id);
-  link(id, kOriginal);
-  if (by_reply) link(id, kReply);
+  const ConnectionRecord& record = records_[id];
+  const ClientHash hash = hash_of(record);
+  insert(buckets_[place(hash, record.virtual_end)], id, tag_of(hash));
+  sides_[id].flags |= kFiled;
+  if (by_reply) {
+    insert(buckets_[place(hash, record.real_end)], id | kReplyBit, tag_of(hash));
+    sides_[id].flags |= kFiledForReplies;
+  }
   commit(id);
 }
 
@@ -50,8 +96,15 @@ void ConnectionTable::commit(ConnectionId id) noexcept {
 
 void ConnectionTable::unfile(ConnectionId id) noexcept {
   assert(contains(id));
-  unlink(id, kOriginal);
-  unlink(id, kReply);
+  const std::uint32_t flags = sides_[id].flags;
+  if (flags == kInUse) return;
+  const ConnectionRecord& record = records_[id];
+  const ClientHash hash = hash_of(record);
+  if ((flags & kFiled) != 0) remove(buckets_[place(hash, record.virtual_end)], id);
+  if ((flags & kFiledForReplies) != 0) {
+    remove(buckets_[place(hash, record.real_end)], id | kReplyBit);
+  }
+  sides_[id].flags = kInUse;
 }
 
 void ConnectionTable::destroy(ConnectionId id) noexcept {
@@ -60,97 +113,101 @@ void ConnectionTable::destroy(ConnectionId id) noexcept {
   records_[id].committed = 0;
   std::atomic_signal_fence(std::memory_order_release);
   unfile(id);
-  links_[id].in_use = 0;
-  links_[id].chain[kOriginal].next = free_;
+  sides_[id] = {.controlled = free_, .flags = 0};
   free_ = id;
   --size_;
 }
 
-void ConnectionTable::link(ConnectionId id, Chain chain) noexcept {
-  const ConnectionRecord& record = records_[id];
-  const EndpointId end = chain == kOriginal ? record.virtual_end : record.real_end;
-  const std::uint32_t at =
-      bucket(record.family, record.client, record.client_port, end, record.protocol);
-  ConnectionId& first = heads_[at].first[chain];
-  links_[id].chain[chain] = {.next = first, .previous = kBucketBit | at};
-  if (first != 0) links_[first].chain[chain].previous = id;
-  first = id;
+void ConnectionTable::insert(Bucket& bucket, Entry entry, std::uint8_t tag) noexcept {
+  if (bucket.entries.back() != 0) push_more(bucket, bucket.entries.back());
+  std::copy_backward(bucket.entries.begin(), bucket.entries.end() - 1, bucket.entries.end());
+  std::copy_backward(bucket.tags.begin(), bucket.tags.end() - 1, bucket.tags.end());
+  bucket.entries.front() = entry;
+  bucket.tags.front() = tag;
 }
 
-void ConnectionTable::unlink(ConnectionId id, Chain chain) noexcept {
-  Link& link = links_[id].chain[chain];
-  if (link.previous == 0) return;
-  if ((link.previous & kBucketBit) != 0) {
-    heads_[link.previous & ~kBucketBit].first[chain] = link.next;
+void ConnectionTable::remove(Bucket& bucket, Entry entry) noexcept {
+  const auto found = std::find(bucket.entries.begin(), bucket.entries.end(), entry);
+  if (found == bucket.entries.end()) {
+    unlink_more(bucket, entry);
+    return;
+  }
+  const auto tag = bucket.tags.begin() + (found - bucket.entries.begin());
+  std::copy(found + 1, bucket.entries.end(), found);
+  std::copy(tag + 1, bucket.tags.end(), tag);
+  const Entry moved = bucket.more;
+  if (moved != 0) unlink_more(bucket, moved);
+  bucket.entries.back() = moved;
+  bucket.tags.back() = moved == 0 ? std::uint8_t{0} : tag_of(hash_of(records_[moved & ~kReplyBit]));
+}
+
+void ConnectionTable::push_more(Bucket& bucket, Entry entry) noexcept {
+  link_of(entry) = {.next = bucket.more, .previous = 0};
+  if (bucket.more != 0) link_of(bucket.more).previous = entry;
+  bucket.more = entry;
+}
+
+void ConnectionTable::unlink_more(Bucket& bucket, Entry entry) noexcept {
+  const Link link = link_of(entry);
+  if (link.next != 0) link_of(link.next).previous = link.previous;
+  if (link.previous != 0) {
+    link_of(link.previous).next = link.next;
   } else {
-    links_[link.previous].chain[chain].next = link.next;
+    bucket.more = link.next;
   }
-  if (link.next != 0) links_[link.next].chain[chain].previous = link.previous;
-  link = {};
 }
 
-ConnectionId ConnectionTable::find(net::Protocol protocol, const net::IpAddress& client,
-                                   net::Port client_port, EndpointId virtual_end,
-                                   bool want_template) const noexcept {
-  const std::uint32_t at =
-      bucket(client.family(), client.bytes(), client_port, virtual_end, protocol);
-  ConnectionId id = heads_[at].first[kOriginal];
-  for (; id != 0; id = links_[id].chain[kOriginal].next) {
-    const ConnectionRecord& record = records_[id];
-    if (record.client_port == client_port && record.virtual_end == virtual_end &&
-        record.protocol == protocol && record.client == client.bytes() &&
-        record.family == client.family() &&
-        ((record.flags & kConnectionTemplate) != 0) == want_template) {
-      break;
-    }
+template <class Predicate>
+ConnectionId ConnectionTable::search(const Bucket& bucket, ClientHash hash, Entry kind,
+                                     Predicate is_wanted) const noexcept {
+  const auto look_at = [&](Entry entry) noexcept {
+    return (entry & kReplyBit) == kind && is_wanted(records_[entry & ~kReplyBit]);
+  };
+  for (auto left = bucket.candidates(tag_of(hash)); left != 0; left &= left - 1) {
+    const Entry entry = bucket.entries[static_cast<std::size_t>(std::countr_zero(left))];
+    if (entry != 0 && look_at(entry)) return entry & ~kReplyBit;
   }
-  return id;
+  for (Entry entry = bucket.more; entry != 0; entry = link_of(entry).next) {
+    if (look_at(entry)) return entry & ~kReplyBit;
+  }
+  return 0;
 }
 
-ConnectionId ConnectionTable::find_reply(net::Protocol protocol, const net::IpAddress& client,
-                                         net::Port client_port,
+ConnectionId ConnectionTable::find(ClientHash hash, net::Protocol protocol,
+                                   const net::IpAddress& client, net::Port client_port,
+                                   EndpointId virtual_end, bool want_template) const noexcept {
+  return search(buckets_[place(hash, virtual_end)], hash, 0,
+                [&](const ConnectionRecord& record) noexcept {
+                  return record.virtual_end == virtual_end &&
+                         has_client(record, protocol, client, client_port) &&
+                         ((record.flags & kConnectionTemplate) != 0) == want_template;
+                });
+}
+
+ConnectionId ConnectionTable::find_reply(ClientHash hash, net::Protocol protocol,
+                                         const net::IpAddress& client, net::Port client_port,
                                          EndpointId real_end) const noexcept {
-  const std::uint32_t at = bucket(client.family(), client.bytes(), client_port, real_end, protocol);
-  ConnectionId id = heads_[at].first[kReply];
-  for (; id != 0; id = links_[id].chain[kReply].next) {
-    const ConnectionRecord& record = records_[id];
-    if (record.client_port == client_port && record.real_end == real_end &&
-        record.protocol == protocol && record.client == client.bytes() &&
-        record.family == client.family()) {
-      break;
-    }
+  return search(buckets_[place(hash, real_end)], hash, kReplyBit,
+                [&](const ConnectionRecord& record) noexcept {
+                  return record.real_end == real_end &&
+                         has_client(record, protocol, client, client_port);
+                });
+}
+
+void ConnectionTable::prefetch_bucket(ClientHash hash, EndpointId end) const noexcept {
+  __builtin_prefetch(&buckets_[place(hash, end)], 1);
+}
+
+void ConnectionTable::prefetch_record(ClientHash hash, EndpointId end,
+                                      bool by_reply) const noexcept {
+  const Bucket& bucket = buckets_[place(hash, end)];
+  const Entry kind = by_reply ? kReplyBit : 0;
+  for (auto left = bucket.candidates(tag_of(hash)); left != 0; left &= left - 1) {
+    const Entry entry = bucket.entries[static_cast<std::size_t>(std::countr_zero(left))];
+    if ((entry & kReplyBit) != kind) continue;
+    __builtin_prefetch(&records_[entry & ~kReplyBit], 1);
+    return;
   }
-  return id;
 }
-
-void ConnectionTable::prefetch(net::Protocol protocol, const net::IpAddress& client,
-                               net::Port client_port, EndpointId end) const noexcept {
-  __builtin_prefetch(&heads_[bucket(client.family(), client.bytes(), client_port, end, protocol)]);
-}
-
-ConnectionRecord& ConnectionTable::at(ConnectionId id) noexcept {
-  assert(contains(id));
-  return records_[id];
-}
-
-const ConnectionRecord& ConnectionTable::at(ConnectionId id) const noexcept {
-  assert(contains(id));
-  return records_[id];
-}
-
-bool ConnectionTable::contains(ConnectionId id) const noexcept {
-  return id < end_ && links_[id].in_use != 0;
-}
-
-std::uint32_t& ConnectionTable::controlled(ConnectionId id) noexcept {
-  assert(contains(id));
-  return links_[id].controlled;
-}
-
-std::uint32_t ConnectionTable::size() const noexcept { return size_; }
-
-std::uint32_t ConnectionTable::capacity() const noexcept { return capacity_; }
-
-std::uint32_t ConnectionTable::end() const noexcept { return end_; }
 
 }  // namespace lb::engine

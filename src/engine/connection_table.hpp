@@ -2,6 +2,8 @@
 #pragma once
 
 #include <array>
+#include <cassert>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -61,12 +63,22 @@ static_assert(sizeof(ConnectionRecord) == 64);
 /// if it is filed for replies, (protocol, client, client port, real end) as the real server
 /// answers. Records are addressed by index in one block that never grows: when it is full, `create`
 /// fails and the caller drops the packet, for a table that grows under a SYN flood takes the
-/// machine with it. Chains are kept beside the records and can be rebuilt from them. Hashes are
-/// SipHash under a secret key since clients choose what goes in. With equal keys the record filed
-/// last is found; when it goes, the one before it is found again.
+/// machine with it. What leads to a record is kept beside the records and can be rebuilt from them.
+/// With equal keys the record filed last is found; when it goes, the one before it is found again.
 ///
-/// Chains are linked both ways: a client may give thousands of connections the same reply key (one
-/// source port, many ports of a mark service), and each must still be taken out in constant time.
+/// Buckets are cache lines of twelve entries for both kinds of key, newest first, each with eight
+/// bits of the hash: a hit touches the bucket and the record, a miss mostly the bucket alone. What
+/// does not fit (one bucket in a hundred of a full table, unless clients make equal keys) goes on
+/// in a list behind the bucket. It is linked both ways: a client may give thousands of connections
+/// the same reply key (one source port, many ports of a mark service), and each must still be
+/// taken out in constant time.
+///
+/// Hashes are SipHash under a secret key since clients choose what goes in. The client's side alone
+/// is hashed, once for both keys; the number of the other end moves the place by multiples of the
+/// golden ratio, which lie far apart whichever numbers a client makes the director hand out (Sos
+/// 1958, the three-distance theorem): it cannot heap its connections up in a bucket, and what two
+/// clients have in common depends on the secret.
+///
 /// An index that was freed last is used first: its lines are warm, and the pages of a large table
 /// that were never needed stay untouched. So an index kept beyond `destroy` may soon mean
 /// another connection.
@@ -78,8 +90,10 @@ class ConnectionTable {
  public:
   /// More than 2^30 are not had.
   static constexpr std::uint32_t kMaxCapacity = 1U << 30;
+  /// Of (protocol, client, client port).
+  using ClientHash = std::uint64_t;
 
-  ConnectionTable(std::uint32_t capacity, const std::array<std::uint64_t, 2>& hash_key);
+  ConnectionTable(std::uint32_t capacity, const HashKey& hash_key, BlockHint hint = nullptr);
 
   /// Takes a free record and gives it the values of a new one; 0 if there is none. Not findable
   /// before `file`.
@@ -95,63 +109,120 @@ class ConnectionTable {
   /// Unfiles and frees the record.
   void destroy(ConnectionId id) noexcept;
 
-  /// Finds by the original key. Templates and connections are told apart by `want_template`.
+  [[nodiscard]] ClientHash hash(net::Protocol protocol, const net::IpAddress& client,
+                                net::Port client_port) const noexcept {
+    return hash_endpoint(hash_key_, client.family(), client.bytes(), client_port, protocol);
+  }
+  /// Finds by the original key. Templates and connections are told apart by `want_template`. The
+  /// second form takes the client's hash from whoever has it already; so below.
   [[nodiscard]] ConnectionId find(net::Protocol protocol, const net::IpAddress& client,
                                   net::Port client_port, EndpointId virtual_end,
-                                  bool want_template) const noexcept;
+                                  bool want_template) const noexcept {
+    return find(hash(protocol, client, client_port), protocol, client, client_port, virtual_end,
+                want_template);
+  }
+  [[nodiscard]] ConnectionId find(ClientHash hash, net::Protocol protocol,
+                                  const net::IpAddress& client, net::Port client_port,
+                                  EndpointId virtual_end, bool want_template) const noexcept;
   /// Finds by the reply key.
   [[nodiscard]] ConnectionId find_reply(net::Protocol protocol, const net::IpAddress& client,
-                                        net::Port client_port, EndpointId real_end) const noexcept;
-  /// Starts loading the cache lines that `find` will need.
-  void prefetch(net::Protocol protocol, const net::IpAddress& client, net::Port client_port,
-                EndpointId end) const noexcept;
+                                        net::Port client_port, EndpointId real_end) const noexcept {
+    return find_reply(hash(protocol, client, client_port), protocol, client, client_port, real_end);
+  }
+  [[nodiscard]] ConnectionId find_reply(ClientHash hash, net::Protocol protocol,
+                                        const net::IpAddress& client, net::Port client_port,
+                                        EndpointId real_end) const noexcept;
+  /// Starts loading the bucket that `find` or `find_reply` will look into.
+  void prefetch_bucket(ClientHash hash, EndpointId end) const noexcept;
+  /// Looks into the bucket and starts loading the record that is likely the one.
+  void prefetch_record(ClientHash hash, EndpointId end, bool by_reply) const noexcept;
 
-  [[nodiscard]] ConnectionRecord& at(ConnectionId id) noexcept;
-  [[nodiscard]] const ConnectionRecord& at(ConnectionId id) const noexcept;
+  [[nodiscard]] ConnectionRecord& at(ConnectionId id) noexcept {
+    assert(contains(id));
+    return records_[id];
+  }
+  [[nodiscard]] const ConnectionRecord& at(ConnectionId id) const noexcept {
+    assert(contains(id));
+    return records_[id];
+  }
   /// True if `id` is a record in use.
-  [[nodiscard]] bool contains(ConnectionId id) const noexcept;
+  [[nodiscard]] bool contains(ConnectionId id) const noexcept {
+    return id < end_ && (sides_[id].flags & kInUse) != 0;
+  }
   /// Connections (and parents) that the record controls; kept beside it since it can be recounted.
-  [[nodiscard]] std::uint32_t& controlled(ConnectionId id) noexcept;
-  [[nodiscard]] std::uint32_t size() const noexcept;
-  [[nodiscard]] std::uint32_t capacity() const noexcept;
+  [[nodiscard]] std::uint32_t& controlled(ConnectionId id) noexcept {
+    assert(contains(id));
+    return sides_[id].controlled;
+  }
+  [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
+  [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
   /// One past the highest index ever used; listings walk 1..end-1 and skip what is free.
-  [[nodiscard]] std::uint32_t end() const noexcept;
+  [[nodiscard]] std::uint32_t end() const noexcept { return end_; }
 
  private:
-  // Which of a record's two chains; also the place in `Heads` and `Links`.
-  enum Chain : std::uint8_t { kOriginal = 0, kReply = 1 };
-  static constexpr std::uint32_t kBucketBit = 1U << 31;
+  // Flags of a Side.
+  static constexpr std::uint32_t kInUse = 1;
+  static constexpr std::uint32_t kFiled = 2;
+  static constexpr std::uint32_t kFiledForReplies = 4;
 
-  struct Heads {
-    std::array<ConnectionId, 2> first;  // by Chain; 0: empty
+  // An index, and by which of its keys the record is filed here: kReplyBit or nothing. 0: none.
+  using Entry = std::uint32_t;
+  static constexpr Entry kReplyBit = 1U << 31;
+
+  struct Bucket {
+    static constexpr std::size_t kEntries = 12;
+    std::array<std::uint8_t, kEntries> tags;
+    std::array<Entry, kEntries> entries;  // newest first, without gaps
+    Entry more;                           // the newest of those that do not fit
+
+    /// A bit for each entry with that tag, and perhaps for some behind the last entry.
+    [[nodiscard]] std::uint32_t candidates(std::uint8_t tag) const noexcept;
   };
+  static_assert(sizeof(Bucket) == 64);
+  // In the list behind a bucket.
   struct Link {
-    ConnectionId next;       // older; 0: none. Of a free record: the next free one
-    std::uint32_t previous;  // newer, or kBucketBit | bucket at the head; 0: not filed
+    Entry next;      // older; 0: none
+    Entry previous;  // newer; 0: the first
   };
-  struct Links {
-    std::array<Link, 2> chain;  // by Chain
-    std::uint32_t controlled;
-    std::uint32_t in_use;
+  struct Side {
+    std::uint32_t controlled;  // of a free record: the next free one
+    std::uint32_t flags;
   };
-  [[nodiscard]] std::uint32_t bucket(net::Family family, const std::array<std::uint8_t, 16>& client,
-                                     net::Port client_port, EndpointId end,
-                                     net::Protocol protocol) const noexcept {
-    return static_cast<std::uint32_t>(
-               hash_connection(hash_key_, family, client, client_port, end, protocol)) &
-           bucket_mask_;
+
+  [[nodiscard]] std::size_t place(ClientHash hash, EndpointId end) const noexcept {
+    constexpr std::uint32_t kGoldenRatio = 0x9e3779b9;  // times 2^32
+    const auto point = static_cast<std::uint32_t>(hash) + end * kGoldenRatio;
+    return static_cast<std::size_t>((std::uint64_t{point} * buckets_.size()) >> 32);
   }
-  void link(ConnectionId id, Chain chain) noexcept;
-  void unlink(ConnectionId id, Chain chain) noexcept;
+  [[nodiscard]] static std::uint8_t tag_of(ClientHash hash) noexcept {
+    return static_cast<std::uint8_t>(hash >> 56);
+  }
+  [[nodiscard]] ClientHash hash_of(const ConnectionRecord& record) const noexcept {
+    return hash_endpoint(hash_key_, record.family, record.client, record.client_port,
+                         record.protocol);
+  }
+  [[nodiscard]] Link& link_of(Entry entry) noexcept {
+    return links_[entry & ~kReplyBit][entry >> 31];
+  }
+  [[nodiscard]] const Link& link_of(Entry entry) const noexcept {
+    return links_[entry & ~kReplyBit][entry >> 31];
+  }
+  template <class Predicate>
+  [[nodiscard]] ConnectionId search(const Bucket& bucket, ClientHash hash, Entry kind,
+                                    Predicate is_wanted) const noexcept;
+  void insert(Bucket& bucket, Entry entry, std::uint8_t tag) noexcept;
+  void remove(Bucket& bucket, Entry entry) noexcept;
+  void push_more(Bucket& bucket, Entry entry) noexcept;
+  void unlink_more(Bucket& bucket, Entry entry) noexcept;
 
   HashKey hash_key_;
   std::uint32_t capacity_;
-  std::uint32_t bucket_mask_;
   ZeroedArray<ConnectionRecord> block_;  // where the records live if nobody supplies memory
   std::span<ConnectionRecord> records_;  // index 0 unused
-  ZeroedArray<Links> links_;
-  ZeroedArray<Heads> heads_;
-  ConnectionId free_ = 0;  // the record freed last
+  ZeroedArray<Side> sides_;
+  ZeroedArray<Bucket> buckets_;
+  ZeroedArray<std::array<Link, 2>> links_;  // by key; most are never touched
+  ConnectionId free_ = 0;                   // the record freed last
   std::uint32_t size_ = 0;
   std::uint32_t end_ = 1;
 };

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
+#include <numeric>
 #include <random>
 #include <set>
 #include <tuple>
@@ -194,6 +195,30 @@ TEST(ConnectionTable, AHundredThousandEqualReplyKeysGoQuickly) {
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
 }
 
+// As many different keys as fit, so that buckets overflow, and come and go in any order.
+TEST(ConnectionTable, AFullTableFindsAllAndForgetsAll) {
+  constexpr std::uint32_t kCount = 20000;
+  ConnectionTable table(kCount, kKey);
+  std::vector<ConnectionId> ids;
+  for (std::uint32_t i = 0; i < kCount; ++i) ids.push_back(add(table, key(i, 40000, 1), i % 7 + 2));
+  std::mt19937 random(5);
+  for (int round = 0; round < 3; ++round) {
+    std::vector<std::uint32_t> order(kCount);
+    std::iota(order.begin(), order.end(), 0U);
+    std::shuffle(order.begin(), order.end(), random);
+    for (const auto i : order) {
+      ASSERT_EQ(find(table, key(i, 40000, 1)), ids[i]);
+      ASSERT_EQ(find_reply(table, key(i, 40000, 0), i % 7 + 2), ids[i]);
+      table.destroy(ids[i]);
+      ASSERT_EQ(find(table, key(i, 40000, 1)), 0U);
+      ASSERT_EQ(find_reply(table, key(i, 40000, 0), i % 7 + 2), 0U);
+    }
+    ASSERT_EQ(table.size(), 0U);
+    std::shuffle(order.begin(), order.end(), random);
+    for (const auto i : order) ids[i] = add(table, key(i, 40000, 1), i % 7 + 2);
+  }
+}
+
 // The slow, simple table: newest last in lists.
 class Model {
  public:
@@ -304,9 +329,11 @@ RC_GTEST_PROP(ConnectionTable, DifferentConnectionsAreAllFound,
   for (const auto& [client, client_port, end] : keys) {
     const Key k = key(client, client_port, end);
     ids[k] = add(table, k, end + 256U);
-    table.prefetch(k.protocol, k.client, k.client_port, k.end);
   }
   for (const auto& [k, id] : ids) {
+    const auto hash = table.hash(k.protocol, k.client, k.client_port);
+    table.prefetch_bucket(hash, k.end);
+    table.prefetch_record(hash, k.end, false);
     RC_ASSERT(find(table, k) == id);
     RC_ASSERT(find_reply(table, k, k.end + 256U) == id);
     RC_ASSERT(find_reply(table, k, k.end) == 0U);

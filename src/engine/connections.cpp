@@ -61,9 +61,9 @@ void update_overload_after_unbind(Destination& destination) {
 }  // namespace
 
 Connections::Connections(std::uint32_t capacity, const std::array<std::uint64_t, 2>& hash_key,
-                         DestinationTable& destinations, Timestamp start)
-    : table_(capacity, hash_key),
-      timers_(capacity, start),
+                         DestinationTable& destinations, Timestamp start, BlockHint hint)
+    : table_(capacity, hash_key, hint),
+      timers_(capacity, start, hint),
       virtual_ends_(SteeredEndpoint::Side::kVirtual, capacity + kConfiguredEndpoints, hash_key),
       real_ends_(SteeredEndpoint::Side::kReal, capacity + kConfiguredEndpoints, hash_key),
       destinations_(destinations),
@@ -161,7 +161,8 @@ ConnectionId Connections::find(net::Protocol protocol, const net::Endpoint& clie
 
 ConnectionId Connections::find_reply(net::Protocol protocol, const net::Endpoint& real_end,
                                      const net::Endpoint& client) const noexcept {
-  const auto end = real_ends_.find(protocol, real_end.address, real_end.port);
+  // Whoever is filed for replies has asked to be steered by its real end.
+  const auto end = real_ends_.find_steered(protocol, real_end.address, real_end.port);
   return end == 0 ? 0 : table_.find_reply(protocol, client.address, client.port, end);
 }
 

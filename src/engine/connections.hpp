@@ -57,7 +57,7 @@ class ProlongationListener {
 class Connections {
  public:
   Connections(std::uint32_t capacity, const std::array<std::uint64_t, 2>& hash_key,
-              DestinationTable& destinations, Timestamp start);
+              DestinationTable& destinations, Timestamp start, BlockHint hint = nullptr);
 
   /// Lets no more than `most` connections and templates be there at once; those that are stay.
   void set_limit(std::uint32_t most) noexcept { limit_ = most; }

@@ -110,7 +110,8 @@ Verdict process_one(DirectorState& state, net::Packet& packet, InterfaceId ingre
 DirectorState::DirectorState(const DirectorOptions& options_, NetworkView& network_)
     : options(options_),
       network(network_),
-      connections(options_.connection_capacity, options_.hash_key, destinations, Timestamp{}),
+      connections(options_.connection_capacity, options_.hash_key, destinations, Timestamp{},
+                  options_.block_hint),
       reassembler({}, options_.hash_key[0]),
       reassembled(kReassemblyHeadroom + Reassembler::kMaxFrame) {}
 

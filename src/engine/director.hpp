@@ -17,6 +17,7 @@
 #include "engine/sync/sync_counters.hpp"
 #include "engine/sync/sync_transport.hpp"
 #include "engine/verdict.hpp"
+#include "engine/zeroed_array.hpp"
 #include "model/connection.hpp"
 #include "model/destination.hpp"
 #include "model/mark_rule.hpp"
@@ -56,6 +57,9 @@ struct DirectorOptions {
   std::uint32_t shown_table_size = 4096;
   /// Names of schedulers to do without, as a kernel does whose modules are missing.
   std::vector<std::string> missing_schedulers;
+  /// Told of the tables' blocks of memory before they are touched: a chance to have them in huge
+  /// pages, which a large table needs.
+  BlockHint block_hint = nullptr;
 };
 
 struct DirectorCounters {

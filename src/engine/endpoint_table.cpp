@@ -21,23 +21,30 @@ std::uint32_t EndpointTable::slot_of(std::uint32_t tag, net::Protocol protocol,
   std::uint32_t slot = tag & slot_mask_;
   for (; slots_[slot].id != 0; slot = (slot + 1) & slot_mask_) {
     if (slots_[slot].tag != tag) continue;
-    const Entry& entry = entries_[slots_[slot].id];
-    if (entry.port == port && entry.protocol == protocol && entry.address == address) break;
+    if (is(entries_[slots_[slot].id], protocol, address, port)) break;
   }
   return slot;
 }
 
-EndpointId EndpointTable::find(net::Protocol protocol, const net::IpAddress& address,
-                               net::Port port) const noexcept {
-  return slots_[slot_of(tag(protocol, address, port), protocol, address, port)].id;
+EndpointId EndpointTable::find_any(net::Protocol protocol, const net::IpAddress& address,
+                                   net::Port port) const noexcept {
+  const EndpointId id = slots_[slot_of(tag(protocol, address, port), protocol, address, port)].id;
+  if (id != 0) recent_[recent_place(protocol, address, port)] = id;
+  return id;
 }
 
 EndpointId EndpointTable::acquire(net::Protocol protocol, const net::IpAddress& address,
                                   net::Port port) noexcept {
+  const EndpointId known = recent_[recent_place(protocol, address, port)];
+  if (entries_[known].references != 0 && is(entries_[known], protocol, address, port)) {
+    ++entries_[known].references;
+    return known;
+  }
   const std::uint32_t hash = tag(protocol, address, port);
   Slot& slot = slots_[slot_of(hash, protocol, address, port)];
   if (slot.id != 0) {
     ++entries_[slot.id].references;
+    recent_[recent_place(protocol, address, port)] = slot.id;
     return slot.id;
   }
   const EndpointId id = take_number();
@@ -89,11 +96,6 @@ void EndpointTable::empty_slot(std::uint32_t slot) noexcept {
     hole = next;
   }
   slots_[hole] = {};
-}
-
-const EndpointTable::Entry& EndpointTable::at(EndpointId id) const noexcept {
-  assert(id < next_fresh_);
-  return entries_[id];
 }
 
 std::uint32_t EndpointTable::size() const noexcept { return size_; }

@@ -2,6 +2,9 @@
 #pragma once
 
 #include <array>
+#include <bit>
+#include <cassert>
+#include <cstddef>
 #include <cstdint>
 
 #include "engine/siphash.hpp"
@@ -17,9 +20,11 @@ using EndpointId = std::uint32_t;
 ///
 /// Connections name their virtual and their real end by number: a record stays small, a look-up
 /// that misses here needs no look into the connection table, and XDP can steer by the same
-/// numbers. Fixed capacity, open addressing over a keyed hash (clients choose ports of port-0
-/// services). Numbers are given out from 1; a freed number is used again last, so that whoever
-/// still holds it (a packet on its way, XDP on another core) meets nothing new for long.
+/// numbers. Most packets concern few endpoints: the numbers that were found last are kept in a
+/// small array, so that finding them again takes no keyed hash. Fixed capacity, open addressing
+/// over a keyed hash (clients choose ports of port-0 services). Numbers are given out from 1; a
+/// freed number is used again last, so that whoever still holds it (a packet on its way, XDP on
+/// another core) meets nothing new for long.
 ///
 /// Example: the service 192.0.2.10:80/tcp and its 1000 connections share one virtual endpoint
 /// with 1001 references.
@@ -39,7 +44,12 @@ class EndpointTable {
 
   /// The number of the endpoint, or 0 if it is not in use.
   [[nodiscard]] EndpointId find(net::Protocol protocol, const net::IpAddress& address,
-                                net::Port port) const noexcept;
+                                net::Port port) const noexcept {
+    const EndpointId id = recent_[recent_place(protocol, address, port)];
+    return is(entries_[id], protocol, address, port) && entries_[id].references != 0
+               ? id
+               : find_any(protocol, address, port);
+  }
   /// Adds a reference, interning the endpoint if it is new; 0 if the table is full.
   [[nodiscard]] EndpointId acquire(net::Protocol protocol, const net::IpAddress& address,
                                    net::Port port) noexcept;
@@ -49,11 +59,18 @@ class EndpointTable {
   bool release(EndpointId id) noexcept;
   /// The endpoint of a number in use; stays readable after the last `release` until the next
   /// `acquire`.
-  [[nodiscard]] const Entry& at(EndpointId id) const noexcept;
+  [[nodiscard]] const Entry& at(EndpointId id) const noexcept {
+    assert(id < next_fresh_);
+    return entries_[id];
+  }
+  /// One past the highest number ever given out.
+  [[nodiscard]] EndpointId end() const noexcept { return next_fresh_; }
   [[nodiscard]] std::uint32_t size() const noexcept;
   [[nodiscard]] std::uint32_t capacity() const noexcept;
 
  private:
+  static constexpr std::size_t kRecent = 256;
+
   struct Slot {
     std::uint32_t tag = 0;  // low half of the hash: says where the entry belongs, mostly also what
     EndpointId id = 0;      // 0: empty
@@ -65,6 +82,21 @@ class EndpointTable {
   }
   [[nodiscard]] std::uint32_t slot_of(std::uint32_t tag, net::Protocol protocol,
                                       const net::IpAddress& address, net::Port port) const noexcept;
+  // Where a number would be kept. No secret: who makes places coincide only gets the slow look-up.
+  [[nodiscard]] static std::size_t recent_place(net::Protocol protocol,
+                                                const net::IpAddress& address,
+                                                net::Port port) noexcept {
+    const auto words = std::bit_cast<std::array<std::uint64_t, 2>>(address.bytes());
+    const std::uint64_t rest =
+        std::uint64_t{port.to_network()} << 32 | static_cast<std::uint64_t>(protocol) << 48;
+    return ((words[0] ^ rest) * 0x9e3779b97f4a7c15U ^ words[1] * 0xbf58476d1ce4e5b9U) >> 56;
+  }
+  [[nodiscard]] static bool is(const Entry& entry, net::Protocol protocol,
+                               const net::IpAddress& address, net::Port port) noexcept {
+    return entry.port == port && entry.protocol == protocol && entry.address == address;
+  }
+  [[nodiscard]] EndpointId find_any(net::Protocol protocol, const net::IpAddress& address,
+                                    net::Port port) const noexcept;
   [[nodiscard]] EndpointId take_number() noexcept;
   void empty_slot(std::uint32_t slot) noexcept;
 
@@ -78,6 +110,7 @@ class EndpointTable {
   std::uint32_t freed_count_ = 0;
   std::uint32_t next_fresh_ = 1;  // numbers from here on were never given out
   std::uint32_t size_ = 0;
+  mutable std::array<EndpointId, kRecent> recent_{};  // may be stale: what it names is compared
 };
 
 }  // namespace lb::engine

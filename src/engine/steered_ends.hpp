@@ -3,10 +3,11 @@
 
 #include <array>
 #include <cstdint>
-#include <vector>
 
+#include "engine/address_filter.hpp"
 #include "engine/director.hpp"
 #include "engine/endpoint_table.hpp"
+#include "engine/zeroed_array.hpp"
 
 namespace lb::engine {
 
@@ -25,20 +26,28 @@ class SteeredEnds {
                                 net::Port port) const noexcept {
     return table_.find(protocol, address, port);
   }
+  /// As `find`, but only what is steered by is sure to be found. Takes next to nothing for most
+  /// addresses that nothing is steered by.
+  [[nodiscard]] EndpointId find_steered(net::Protocol protocol, const net::IpAddress& address,
+                                        net::Port port) const noexcept {
+    return addresses_.may_contain(address) ? table_.find(protocol, address, port) : 0;
+  }
   /// Adds a reference, and with `steer` a request to steer; 0 if the table is full.
   [[nodiscard]] EndpointId acquire(net::Protocol protocol, const net::IpAddress& address,
                                    net::Port port, bool steer) noexcept {
     const auto id = table_.acquire(protocol, address, port);
-    if (id != 0 && steer && steering_[id]++ == 0 && listener_ != nullptr) {
-      listener_->endpoint_added(describe(id));
+    if (id != 0 && steer && steering_[id]++ == 0) {
+      addresses_.add(address);
+      if (listener_ != nullptr) listener_->endpoint_added(describe(id));
     }
     return id;
   }
   /// Takes back one reference, made with the same `steer`.
   void release(EndpointId id, bool steer) noexcept {
     if (id == 0) return;
-    if (steer && --steering_[id] == 0 && listener_ != nullptr) {
-      listener_->endpoint_removed(describe(id));
+    if (steer && --steering_[id] == 0) {
+      addresses_.remove(table_.at(id).address);
+      if (listener_ != nullptr) listener_->endpoint_removed(describe(id));
     }
     table_.release(id);
   }
@@ -52,7 +61,7 @@ class SteeredEnds {
   void set_listener(SteeringListener* listener) {
     listener_ = listener;
     if (listener == nullptr) return;
-    for (EndpointId id = 1; id < steering_.size(); ++id) {
+    for (EndpointId id = 1; id < table_.end(); ++id) {
       if (steering_[id] != 0) listener->endpoint_added(describe(id));
     }
   }
@@ -65,7 +74,8 @@ class SteeredEnds {
 
   SteeredEndpoint::Side side_;
   EndpointTable table_;
-  std::vector<std::uint32_t> steering_;  // requests to steer, by endpoint
+  ZeroedArray<std::uint32_t> steering_;  // requests to steer, by endpoint
+  AddressFilter addresses_;              // of those that are steered by
   SteeringListener* listener_ = nullptr;
 };
 

@@ -35,8 +35,8 @@ constexpr std::int64_t next_turn(std::int64_t tick, std::uint32_t slot, std::uin
 
 }  // namespace
 
-TimerWheel::TimerWheel(std::uint32_t capacity, Timestamp start)
-    : nodes_(std::size_t{capacity} + 1), heads_(kSlots), current_tick_(tick_before(start)) {
+TimerWheel::TimerWheel(std::uint32_t capacity, Timestamp start, BlockHint hint)
+    : nodes_(std::size_t{capacity} + 1, hint), heads_(kSlots), current_tick_(tick_before(start)) {
   assert(capacity < kSlotBit);
 }
 

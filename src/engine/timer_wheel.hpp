@@ -31,7 +31,7 @@ class TimerWheel {
   static constexpr Duration kTick = std::chrono::milliseconds(16);
 
   /// For indices 1..capacity (less than 2^31).
-  TimerWheel(std::uint32_t capacity, Timestamp start);
+  TimerWheel(std::uint32_t capacity, Timestamp start, BlockHint hint = nullptr);
 
   /// Arms (or re-arms) the timer of `index` to fire at `when`, rounded up to a tick. A time that
   /// has passed is due at once.

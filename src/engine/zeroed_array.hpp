@@ -10,6 +10,10 @@
 
 namespace lb::engine {
 
+/// Told of a large block of memory before it is first touched, so that whoever runs the engine can
+/// have it in huge pages; null: nobody is told.
+using BlockHint = void (*)(void* block, std::size_t size) noexcept;
+
 /// A fixed array in one zeroed allocation on a cache line boundary.
 ///
 /// Unlike a vector it writes nothing at construction: the pages of a large table come zeroed from
@@ -25,7 +29,7 @@ class ZeroedArray {
   static_assert(alignof(T) <= kAlignment);
 
   /// Fails as a vector does: by std::bad_alloc.
-  explicit ZeroedArray(std::size_t size) : size_(size) {
+  explicit ZeroedArray(std::size_t size, BlockHint hint = nullptr) : size_(size) {
     const bool fits = size <= (std::numeric_limits<std::size_t>::max() / 2) / sizeof(T);
     std::size_t room = fits ? size * sizeof(T) + kAlignment : 0;
     memory_ = fits ? std::calloc(1, room) : nullptr;
@@ -37,6 +41,7 @@ class ZeroedArray {
     }
     void* aligned = memory_;
     data_ = static_cast<T*>(std::align(kAlignment, size * sizeof(T), aligned, room));
+    if (hint != nullptr) hint(data_, size * sizeof(T));
   }
   ~ZeroedArray() { std::free(memory_); }
   ZeroedArray(const ZeroedArray&) = delete;

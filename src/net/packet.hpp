@@ -13,6 +13,8 @@ namespace lb::net {
 /// never moves inside its buffer by itself.
 class Packet {
  public:
+  /// No frame; for arrays of packets.
+  Packet() noexcept = default;
   /// The frame is `length` bytes at `offset` of `buffer`; both must lie inside it.
   Packet(std::span<std::byte> buffer, std::size_t offset, std::size_t length) noexcept
       : buffer_(buffer), offset_(offset), length_(length) {}
@@ -55,8 +57,8 @@ class Packet {
 
  private:
   std::span<std::byte> buffer_;
-  std::size_t offset_;
-  std::size_t length_;
+  std::size_t offset_ = 0;
+  std::size_t length_ = 0;
 };
 
 }  // namespace lb::net
