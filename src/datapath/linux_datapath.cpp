@@ -12,20 +12,25 @@ namespace {
 
 using engine::DropReason;
 using engine::InterfaceId;
+using engine::kBurst;
 using engine::Verdict;
-
-constexpr std::size_t kBurst = 64;
 
 }  // namespace
 
 /// Has the engine decide about a frame. `segment_to`: it is a piece of a larger one on its way to
 /// that address.
 void LinuxDatapath::process(Frame frame, Origin origin, const net::IpAddress* segment_to) {
-  net::Packet packet(memory_->chunk(frame), frame.offset, frame.length);
+  auto packet = packet_in(frame);
   const auto ingress =
       origin.is_from_host ? InterfaceId::kHost : interfaces_[origin.interface].opened->id();
   origin.tags = VlanTags(packet.bytes());
   const auto verdict = director_.process(packet, ingress, now_, outputs_);
+  conclude(frame, packet, verdict, origin, segment_to);
+}
+
+/// Does what the engine has decided about a frame that now lies at `packet`.
+void LinuxDatapath::conclude(Frame frame, const net::Packet& packet, const Verdict& verdict,
+                             const Origin& origin, const net::IpAddress* segment_to) {
   frame.offset = static_cast<std::uint32_t>(packet.offset());
   frame.length = static_cast<std::uint32_t>(packet.size());
   if (segment_to != nullptr && verdict.kind == Verdict::Kind::kDrop &&
@@ -86,9 +91,18 @@ bool LinuxDatapath::join(XskPort& port, const Frame& frame, const Origin& origin
 std::size_t LinuxDatapath::receive(std::size_t interface, XskPort& port, std::size_t budget) {
   std::array<Frame, kBurst> frames;
   const auto count = port.receive(std::span(frames).first(std::min(budget, kBurst)));
-  const Origin origin{.interface = interface, .queue = port.place().queue};
+  Origin origin{.interface = interface, .queue = port.place().queue};
+  std::array<engine::BurstPacket, kBurst> burst;
   for (std::size_t i = 0; i < count; ++i) {
-    if (!join(port, frames[i], origin)) process(frames[i], origin);
+    burst[i].packet = packet_in(frames[i]);
+    burst[i].ingress = interfaces_[interface].opened->id();
+  }
+  director_.prepare(std::span(burst).first(count));
+  for (std::size_t i = 0; i < count; ++i) {
+    if (join(port, frames[i], origin)) continue;
+    origin.tags = VlanTags(burst[i].packet.bytes());
+    const auto verdict = director_.process(burst[i], now_, outputs_);
+    conclude(frames[i], burst[i].packet, verdict, origin);
   }
   return count;
 }

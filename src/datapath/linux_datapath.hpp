@@ -61,6 +61,11 @@ class LinuxDatapath final : public Datapath {
   std::size_t receive_from_host(std::size_t interface, std::size_t budget);
   bool join(XskPort& port, const Frame& frame, const Origin& origin);
   void process(Frame frame, Origin origin, const net::IpAddress* segment_to = nullptr);
+  void conclude(Frame frame, const net::Packet& packet, const engine::Verdict& verdict,
+                const Origin& origin, const net::IpAddress* segment_to = nullptr);
+  [[nodiscard]] net::Packet packet_in(const Frame& frame) noexcept {
+    return {memory_->chunk(frame), frame.offset, frame.length};
+  }
   [[nodiscard]] bool process_large(std::span<const std::byte> frame, const Origin& origin);
   void settle(Frame frame, const engine::Verdict& verdict, const Origin& origin);
   void settle_output(engine::OutputFrame output, const Origin& origin);

@@ -42,9 +42,10 @@ class AddressFilter {
 
   [[nodiscard]] static std::size_t value_of(const net::IpAddress& address) noexcept {
     const auto words = std::bit_cast<std::array<std::uint64_t, 2>>(address.bytes());
-    return ((words[0] ^ std::rotl(words[1], 32)) * 0x9e3779b97f4a7c15U ^
-            words[1] * 0xbf58476d1ce4e5b9U) >>
-           (64 - kBits);
+    std::uint64_t value = words[0] ^ words[1] * 0xbf58476d1ce4e5b9U;
+    value = (value ^ value >> 32) * 0x9e3779b97f4a7c15U;
+    value = (value ^ value >> 29) * 0x94d049bb133111ebU;
+    return value >> (64 - kBits);
   }
 
   std::array<std::uint64_t, kValues / 64> bits_{};

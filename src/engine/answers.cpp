@@ -58,8 +58,8 @@ Verdict refuse(DirectorState& state, PacketContext& context) {
 
 std::optional<Verdict> forward_answer(DirectorState& state, PacketContext& context) noexcept {
   const auto reply = reply_flow(context.headers);
-  if (const auto id =
-          state.connections.find_reply(reply.protocol, reply.virtual_end, reply.client)) {
+  if (const auto id = state.connections.find_reply(reply.protocol, reply.virtual_end, reply.client,
+                                                   context.ahead)) {
     return answer(state, context, id);
   }
   if (!context.is_from_host()) return std::nullopt;

@@ -150,20 +150,43 @@ void Connections::set_control(ConnectionId connection, ConnectionId control) noe
 }
 
 ConnectionId Connections::find(net::Protocol protocol, const net::Endpoint& client,
-                               const net::Endpoint& virtual_end) const noexcept {
+                               const net::Endpoint& virtual_end,
+                               const Ahead& ahead) const noexcept {
   const auto end = virtual_ends_.find(protocol, virtual_end.address, virtual_end.port);
   if (end == 0) return 0;
-  const auto id = table_.find(protocol, client.address, client.port, end, false);
+  const auto hash = ahead.end != 0 && !ahead.is_answer
+                        ? ahead.client_hash
+                        : table_.hash(protocol, client.address, client.port);
+  const auto id = table_.find(hash, protocol, client.address, client.port, end, false);
   if (id != 0 || without_client_port_ == 0) return id;
   const auto open = table_.find(protocol, client.address, net::Port{}, end, false);
   return open != 0 && (table_.at(open).flags & kConnectionNoClientPort) != 0 ? open : 0;
 }
 
 ConnectionId Connections::find_reply(net::Protocol protocol, const net::Endpoint& real_end,
-                                     const net::Endpoint& client) const noexcept {
+                                     const net::Endpoint& client,
+                                     const Ahead& ahead) const noexcept {
   // Whoever is filed for replies has asked to be steered by its real end.
   const auto end = real_ends_.find_steered(protocol, real_end.address, real_end.port);
-  return end == 0 ? 0 : table_.find_reply(protocol, client.address, client.port, end);
+  if (end == 0) return 0;
+  const auto hash = ahead.end != 0 && ahead.is_answer
+                        ? ahead.client_hash
+                        : table_.hash(protocol, client.address, client.port);
+  return table_.find_reply(hash, protocol, client.address, client.port, end);
+}
+
+Ahead Connections::look_ahead(net::Protocol protocol, const net::Endpoint& source,
+                              const net::Endpoint& destination) const noexcept {
+  Ahead ahead{.end = real_ends_.find_steered(protocol, source.address, source.port)};
+  ahead.is_answer = ahead.end != 0;
+  if (!ahead.is_answer) {
+    ahead.end = virtual_ends_.find(protocol, destination.address, destination.port);
+  }
+  if (ahead.end == 0) return ahead;
+  const auto& client = ahead.is_answer ? destination : source;
+  ahead.client_hash = table_.hash(protocol, client.address, client.port);
+  table_.prefetch_bucket(ahead.client_hash, ahead.end);
+  return ahead;
 }
 
 ConnectionId Connections::find_template(net::Protocol protocol, const net::IpAddress& client,

@@ -8,6 +8,7 @@
 #include <span>
 #include <string_view>
 
+#include "engine/burst.hpp"
 #include "engine/connection_table.hpp"
 #include "engine/destination_table.hpp"
 #include "engine/ftp_session.hpp"
@@ -72,10 +73,19 @@ class Connections {
   /// The connection of a packet from its client, or about one; 0 if there is none. One whose
   /// client port is not known yet is found second.
   [[nodiscard]] ConnectionId find(net::Protocol protocol, const net::Endpoint& client,
-                                  const net::Endpoint& virtual_end) const noexcept;
+                                  const net::Endpoint& virtual_end,
+                                  const Ahead& ahead = {}) const noexcept;
   /// The masquerading connection of an answer from `real_end` to `client`; 0 if there is none.
   [[nodiscard]] ConnectionId find_reply(net::Protocol protocol, const net::Endpoint& real_end,
-                                        const net::Endpoint& client) const noexcept;
+                                        const net::Endpoint& client,
+                                        const Ahead& ahead = {}) const noexcept;
+  /// Finds out where the connection of a packet will be looked for, and starts loading that.
+  [[nodiscard]] Ahead look_ahead(net::Protocol protocol, const net::Endpoint& source,
+                                 const net::Endpoint& destination) const noexcept;
+  /// When that is loaded: starts loading the connection itself.
+  void load_record(const Ahead& ahead) const noexcept {
+    if (ahead.end != 0) table_.prefetch_record(ahead.client_hash, ahead.end, ahead.is_answer);
+  }
   /// With `key_data` only a template that has the same.
   [[nodiscard]] ConnectionId find_template(net::Protocol protocol, const net::IpAddress& client,
                                            const net::Endpoint& virtual_end,

@@ -87,22 +87,37 @@ Verdict process_fragment(DirectorState& state, net::Packet& packet, const net::H
   whole.mark = packet.mark;
   whole.routed_locally = packet.routed_locally;
   const std::span<const std::byte> bytes = whole.bytes();
-  const auto parsed = net::parse_frame(bytes);
+  auto parsed = net::parse_frame(bytes);
   if (!parsed) return to_verdict(parsed.error());
   PacketContext context{whole, *parsed, ingress, outputs, outcome.shape};
   return hand_over(whole, decide(state, context), outputs);
 }
 
-Verdict process_one(DirectorState& state, net::Packet& packet, InterfaceId ingress,
-                    Outputs& outputs) {
-  const std::span<const std::byte> frame = packet.bytes();
-  const auto headers = net::parse_frame(frame);
+Verdict process_one(DirectorState& state, net::Packet& packet, net::Parsed& headers,
+                    InterfaceId ingress, Outputs& outputs, const Ahead& ahead) {
   if (!headers) return to_verdict(headers.error());
   // Without any service of its family IPVS is off, and connections that are left are nobody's.
   if (!state.services.has(headers->family())) return Verdict::host();
   if (headers->is_fragment()) return process_fragment(state, packet, *headers, ingress, outputs);
-  PacketContext context{packet, *headers, ingress, outputs, {}};
+  PacketContext context{packet, *headers, ingress, outputs, {}, ahead};
   return decide(state, context);
+}
+
+Verdict count(DirectorCounters& counters, const Verdict& verdict) {
+  switch (verdict.kind) {
+    case Verdict::Kind::kDrop:
+      ++counters.dropped[static_cast<std::size_t>(verdict.reason)];
+      break;
+    case Verdict::Kind::kHost:
+      ++counters.to_host;
+      break;
+    case Verdict::Kind::kSend:
+    case Verdict::Kind::kResolve:
+    case Verdict::Kind::kConsumed:
+      ++counters.sent;
+      break;
+  }
+  return verdict;
 }
 
 }  // namespace
@@ -123,21 +138,28 @@ Director::~Director() = default;
 Verdict Director::process(net::Packet& packet, InterfaceId ingress, Timestamp now,
                           Outputs& outputs) noexcept {
   state_->now = now;
-  const auto verdict = process_one(*state_, packet, ingress, outputs);
-  switch (verdict.kind) {
-    case Verdict::Kind::kDrop:
-      count_drop(verdict.reason);
-      break;
-    case Verdict::Kind::kHost:
-      ++state_->counters.to_host;
-      break;
-    case Verdict::Kind::kSend:
-    case Verdict::Kind::kResolve:
-    case Verdict::Kind::kConsumed:
-      ++state_->counters.sent;
-      break;
+  const std::span<const std::byte> frame = packet.bytes();
+  auto headers = net::parse_frame(frame);
+  return count(state_->counters, process_one(*state_, packet, headers, ingress, outputs, {}));
+}
+
+void Director::prepare(std::span<BurstPacket> burst) const noexcept {
+  for (auto& each : burst) __builtin_prefetch(each.packet.bytes().data(), 1);
+  for (auto& each : burst) {
+    const std::span<const std::byte> frame = each.packet.bytes();
+    each.headers = net::parse_frame(frame);
+    each.ahead = {};
+    if (!each.headers || !is_balanced(each.headers->protocol)) continue;
+    const auto flow = request_flow(*each.headers);
+    each.ahead = state_->connections.look_ahead(flow.protocol, flow.client, flow.virtual_end);
   }
-  return verdict;
+  for (const auto& each : burst) state_->connections.load_record(each.ahead);
+}
+
+Verdict Director::process(BurstPacket& burst_packet, Timestamp now, Outputs& outputs) noexcept {
+  state_->now = now;
+  return count(state_->counters, process_one(*state_, burst_packet.packet, burst_packet.headers,
+                                             burst_packet.ingress, outputs, burst_packet.ahead));
 }
 
 Timestamp Director::now() const noexcept { return state_->now; }

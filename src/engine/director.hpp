@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/burst.hpp"
 #include "engine/network_view.hpp"
 #include "engine/settings.hpp"
 #include "engine/sync/sync_counters.hpp"
@@ -90,6 +91,13 @@ class Director {
   /// rewriting it in place. What else leaves is added to `outputs`. Counts the verdict.
   Verdict process(net::Packet& packet, InterfaceId ingress, Timestamp now,
                   Outputs& outputs) noexcept;
+
+  /// Looks ahead at packets that will be processed one after the other (`kBurst` of them are a
+  /// good number): parses them and has what they will need brought into the caches. Changes
+  /// nothing, and `process` decides about each as if it had not been called.
+  void prepare(std::span<BurstPacket> burst) const noexcept;
+  /// As above, for a packet that was prepared; its frame must not have changed since.
+  Verdict process(BurstPacket& burst_packet, Timestamp now, Outputs& outputs) noexcept;
 
   /// Moves time on: expires connections, sweeps removed destinations, updates rates. Handles at
   /// most `budget` timers and returns true if some that are due remain. Call it often (every

@@ -5,6 +5,7 @@
 #include <span>
 #include <utility>
 
+#include "engine/burst.hpp"
 #include "engine/forward/fragment.hpp"
 #include "engine/network_view.hpp"
 #include "engine/verdict.hpp"
@@ -16,10 +17,11 @@ namespace lb::engine {
 /// A packet on its way through the director, with what the steps have found out about it.
 struct PacketContext {
   net::Packet& packet;
-  net::Headers headers;
+  net::Headers& headers;
   InterfaceId ingress;
   Outputs& outputs;
-  FragmentShape shape;  ///< how it came, if it was put together from fragments
+  FragmentShape shape = {};  ///< how it came, if it was put together from fragments
+  Ahead ahead = {};
 
   [[nodiscard]] bool is_from_host() const noexcept { return ingress == InterfaceId::kHost; }
   /// The IP payload, from the transport header on.

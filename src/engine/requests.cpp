@@ -37,7 +37,7 @@ bool is_given_up(DirectorState& state, ConnectionId id) {
 ConnectionId find_connection(DirectorState& state, const PacketContext& context, const Flow& flow,
                              ConnectionId& replaced) {
   auto& connections = state.connections;
-  const auto id = connections.find(flow.protocol, flow.client, flow.virtual_end);
+  const auto id = connections.find(flow.protocol, flow.client, flow.virtual_end, context.ahead);
   if (id == 0) return 0;
   const bool gives_way = begins_connection(context) && is_to_be_replaced(state, id);
   if (!gives_way && !is_given_up(state, id)) {

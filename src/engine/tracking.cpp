@@ -10,19 +10,22 @@ void track(DirectorState& state, const PacketContext& context, ConnectionId id,
   constexpr std::size_t kIpv6Header = 40;
   constexpr std::size_t kTcpHeader = 20;
   constexpr std::size_t kTcpFlagsOffset = 13;
-  auto headers = context.headers;
-  auto transport = context.transport();
-  const auto fixed = std::size_t{headers.ip_offset} + kIpv6Header;
-  if (state.settings.quirk_ipv6_extension_state != 0 && headers.family() == net::Family::kIpv6 &&
-      std::size_t{headers.transport_offset} != fixed) {
-    transport =
-        std::span<const std::byte>(context.packet.bytes()).subspan(fixed, headers.end - fixed);
-    headers.has_transport_header = transport.size() >= kTcpHeader;
-    if (headers.has_transport_header) {
-      headers.tcp_flags = net::load<std::uint8_t>(transport, kTcpFlagsOffset);
-    }
+  const auto is_secure_tcp = state.defence.is_secure_tcp();
+  const auto fixed = std::size_t{context.headers.ip_offset} + kIpv6Header;
+  if (state.settings.quirk_ipv6_extension_state == 0 ||
+      context.headers.family() != net::Family::kIpv6 ||
+      std::size_t{context.headers.transport_offset} == fixed) {
+    state.connections.track(id, context.headers, context.transport(), is_reply, is_secure_tcp);
+    return;
   }
-  state.connections.track(id, headers, transport, is_reply, state.defence.is_secure_tcp());
+  auto headers = context.headers;
+  const auto transport =
+      std::span<const std::byte>(context.packet.bytes()).subspan(fixed, headers.end - fixed);
+  headers.has_transport_header = transport.size() >= kTcpHeader;
+  if (headers.has_transport_header) {
+    headers.tcp_flags = net::load<std::uint8_t>(transport, kTcpFlagsOffset);
+  }
+  state.connections.track(id, headers, transport, is_reply, is_secure_tcp);
 }
 
 void settle(DirectorState& state, ConnectionId id) noexcept {

@@ -28,7 +28,6 @@ constexpr std::uint16_t kIpv6OffsetMask = 0xfff8;
 /// Whether the packet must be complete, or is what an ICMP error quotes of one.
 enum class Extent { kWhole, kEmbedded };
 
-using Parsed = tl::expected<Headers, ParseError>;
 using Bytes = std::span<const std::byte>;
 
 tl::unexpected<ParseError> error(ParseError code) noexcept {

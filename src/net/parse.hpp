@@ -59,17 +59,16 @@ enum class ParseError : std::uint8_t {
   kBadHeader,  ///< wrong version, header length or IPv4 header checksum
 };
 
+using Parsed = tl::expected<Headers, ParseError>;
+
 /// Parses an Ethernet frame with at most two VLAN tags (802.1Q, 802.1ad) in the packet.
-[[nodiscard]] tl::expected<Headers, ParseError> parse_frame(
-    std::span<const std::byte> frame) noexcept;
+[[nodiscard]] Parsed parse_frame(std::span<const std::byte> frame) noexcept;
 
 /// Parses an IP packet that starts at `offset` of `bytes`.
-[[nodiscard]] tl::expected<Headers, ParseError> parse_ip(std::span<const std::byte> bytes,
-                                                         std::size_t offset) noexcept;
+[[nodiscard]] Parsed parse_ip(std::span<const std::byte> bytes, std::size_t offset) noexcept;
 
 /// Parses the start of an IP packet as ICMP errors embed it (RFC 792, RFC 4443): the rest may
 /// be cut off, the header checksum may be anything, `end` is where the bytes end.
-[[nodiscard]] tl::expected<Headers, ParseError> parse_embedded(std::span<const std::byte> bytes,
-                                                               std::size_t offset) noexcept;
+[[nodiscard]] Parsed parse_embedded(std::span<const std::byte> bytes, std::size_t offset) noexcept;
 
 }  // namespace lb::net

@@ -30,7 +30,7 @@ class Received {
     buffer_.resize(kHeadroom + frame.size() + tailroom);
     std::copy(frame.begin(), frame.end(), buffer_.begin() + kHeadroom);
     packet = net::Packet(buffer_, kHeadroom, frame.size());
-    context.headers = net::parse_frame(frame).value();
+    headers_ = net::parse_frame(frame).value();
   }
   [[nodiscard]] std::string text() const { return std::string(tcp_payload(context)); }
   [[nodiscard]] std::string fault() const { return ChecksumOracle::fault(context.packet.bytes()); }
@@ -38,10 +38,11 @@ class Received {
  private:
   Frame buffer_;
   Outputs outputs_;
+  net::Headers headers_;
 
  public:
   net::Packet packet{{}, 0, 0};
-  PacketContext context{packet, {}, InterfaceId{1}, outputs_, {}};
+  PacketContext context{packet, headers_, InterfaceId{1}, outputs_};
 };
 
 TEST(Payload, GrowsShrinksAndStays) {
