@@ -28,6 +28,8 @@ tl::expected<void, std::string> load_rules(const std::string& text, wire::Transp
   for (std::size_t number = 1; !rest.empty(); ++number) {
     const std::string line(rest.substr(0, rest.find('\n')));
     rest.remove_prefix(std::min(line.size() + 1, rest.size()));
+    const auto first = line.find_first_not_of(" \t");
+    if (first == std::string::npos || line[first] == '#') continue;
     const auto result = cli::load_rule(line, transport);
     if (result.exit_status == 0) continue;
     const auto& reason = result.err.empty() ? result.out : result.err;
