@@ -308,6 +308,11 @@ tl::expected<Reload, std::string> Daemon::State::reload() {
   const auto group = find_group(fresh->socket_group);
   if (!group) return error(group.error());
   auto changes = compare(configuration, *fresh);
+  const auto& interfaces = fresh->datapath.interfaces;
+  if (interfaces.empty() || interfaces != configuration.datapath.interfaces) {
+    if (const auto served = datapath->serve(interfaces); !served) return error(served.error());
+  }
+  configuration.datapath.interfaces = interfaces;
 
   change_log(fresh->log_level, fresh->log_format);
   server->set_group(*group);

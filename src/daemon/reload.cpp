@@ -23,7 +23,7 @@ Reload compare(const Configuration& old, const Configuration& fresh) {
     note(!control::is_same(setting, old.settings, fresh.settings), result.applied,
          short_name(setting.name));
   }
-  note(old.datapath.interfaces != fresh.datapath.interfaces, result.need_restart, "interfaces");
+  note(old.datapath.interfaces != fresh.datapath.interfaces, result.applied, "interfaces");
   note(old.datapath.xdp_mode != fresh.datapath.xdp_mode, result.need_restart, "xdp_mode");
   note(old.table_size != fresh.table_size, result.need_restart, "table_size");
   note(old.rules_file != fresh.rules_file, result.need_restart, "rules");

@@ -57,6 +57,13 @@ class Datapath {
       const DatapathOptions& options, engine::Director& director, engine::NetworkView& network,
       Log log);
 
+  /// Serves these interfaces from now on, named as in DatapathOptions; others that were served are
+  /// left to the host, and packets of those that stay pass meanwhile. Without names those that are
+  /// up come on top. The error is a sentence for an operator, and nothing was changed. An interface
+  /// that cannot be opened is told to the log, counts as gone, and is tried again.
+  [[nodiscard]] virtual tl::expected<void, std::string> serve(
+      const std::vector<std::string>& names) = 0;
+
   /// Readable when `poll` has something to do (an epoll descriptor over all the sockets).
   [[nodiscard]] virtual int fd() const = 0;
   /// Handles what is there: packets (at most `budget`), kernel messages, resolved neighbours,

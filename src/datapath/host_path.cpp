@@ -88,7 +88,9 @@ std::string failure_to(std::string_view what, int error) {
 Outcome<std::unique_ptr<HostPath>> HostPath::create(const SteerProgram& program,
                                                     std::span<const Exit> exits) {
   std::unique_ptr<HostPath> path(new HostPath);
-  if (auto opened = path->open_queues(exits.size()); !opened) return tl::unexpected(opened.error());
+  for (std::size_t i = 0; i < exits.size(); ++i) {
+    if (auto opened = path->add_queue(); !opened) return tl::unexpected(opened.error());
+  }
   for (std::size_t i = 0; i < exits.size(); ++i) {
     if (auto told = path->replace(program, i, exits[i]); !told) return tl::unexpected(told.error());
   }
@@ -108,19 +110,17 @@ Outcome<void> HostPath::replace(const SteerProgram& program, std::size_t number,
   return program.set_host_interface(static_cast<std::uint32_t>(number), exit.interface);
 }
 
-Outcome<void> HostPath::open_queues(std::size_t count) {
-  for (std::size_t i = 0; i < count; ++i) {
-    FileDescriptor tap(::open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK));
-    if (!tap.valid()) return tl::unexpected(failure_to("open", errno));
-    auto request = device_request();
-    int flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE;
-    if (i == 0) flags |= IFF_TUN_EXCL;
-    request.ifr_flags = static_cast<short>(flags);
-    if (::ioctl(tap.get(), TUNSETIFF, &request) != 0) {
-      return tl::unexpected(failure_to("create", errno));
-    }
-    queues_.push_back({.tap = std::move(tap), .is_native = true});
+Outcome<void> HostPath::add_queue() {
+  FileDescriptor tap(::open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK));
+  if (!tap.valid()) return tl::unexpected(failure_to("open", errno));
+  auto request = device_request();
+  int flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE;
+  if (queues_.empty()) flags |= IFF_TUN_EXCL;
+  request.ifr_flags = static_cast<short>(flags);
+  if (::ioctl(tap.get(), TUNSETIFF, &request) != 0) {
+    return tl::unexpected(failure_to("create", errno));
   }
+  queues_.push_back({.tap = std::move(tap), .is_native = true});
   return {};
 }
 

@@ -49,6 +49,8 @@ class HostPath {
   [[nodiscard]] std::size_t receive(std::size_t exit, std::span<std::byte> room) noexcept;
   /// Descriptor of a queue: readable when `receive` has something.
   [[nodiscard]] int fd(std::size_t exit) const noexcept { return queues_[exit].tap.get(); }
+  /// Opens one more queue, for an interface that `replace` tells of.
+  [[nodiscard]] Outcome<void> add_queue();
   /// Puts another interface in the place of one that is gone.
   [[nodiscard]] Outcome<void> replace(const SteerProgram& program, std::size_t number,
                                       const Exit& exit);
@@ -61,7 +63,6 @@ class HostPath {
 
  private:
   HostPath() = default;
-  [[nodiscard]] Outcome<void> open_queues(std::size_t count);
   [[nodiscard]] Outcome<void> configure(const SteerProgram& program);
 
   struct Queue {

@@ -204,6 +204,7 @@ bool LinuxDatapath::poll(Timestamp now, std::size_t budget) {
 std::vector<InterfaceStatus> LinuxDatapath::status() const {
   std::vector<InterfaceStatus> result;
   for (const auto& interface : interfaces_) {
+    if (!interface.is_wanted) continue;
     if (interface.opened != nullptr) {
       result.push_back(interface.opened->status());
     } else {

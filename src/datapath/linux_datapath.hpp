@@ -25,6 +25,7 @@ class LinuxDatapath final : public Datapath {
   ~LinuxDatapath() override;
 
   [[nodiscard]] Outcome<void> open(const DatapathOptions& options, engine::NetworkView& network);
+  [[nodiscard]] Outcome<void> serve(const std::vector<std::string>& names) override;
   [[nodiscard]] int fd() const override { return epoll_.get(); }
   bool poll(Timestamp now, std::size_t budget) override;
   [[nodiscard]] std::vector<InterfaceStatus> status() const override;
@@ -41,6 +42,7 @@ class LinuxDatapath final : public Datapath {
     ServedInterface::Plan plan;
     std::uint32_t sockets = 0;                ///< slots of the socket map that are set aside for it
     std::unique_ptr<ServedInterface> opened;  ///< null: the interface is gone
+    bool is_wanted = true;                    ///< false: no longer served, the place is free
     std::string trouble;                      ///< why it can't be opened again, as told last
     bool has_host_frames = false;             ///< the host's queue was readable
   };
@@ -54,6 +56,9 @@ class LinuxDatapath final : public Datapath {
   void warn_of_vlans(const std::vector<LinkChange>& links) const;
   void link_changed(const LinkChange& link);
   void try_again();
+  void stop_serving(Served& served);
+  [[nodiscard]] Outcome<void> check_room(std::size_t interfaces, std::uint32_t queues) const;
+  [[nodiscard]] Outcome<void> add_place();
   [[nodiscard]] Outcome<void> reopen(std::size_t number, const LinkChange& link);
   void tick();
 
@@ -93,7 +98,10 @@ class LinuxDatapath final : public Datapath {
   std::unique_ptr<Neighbours> neighbours_;
   std::unique_ptr<HostPath> host_;
   std::vector<Served> interfaces_;
-  std::uint32_t sockets_ = 0;  ///< slots of the socket map that are set aside
+  std::uint32_t sockets_ = 0;             ///< slots of the socket map that are set aside
+  std::uint32_t queues_with_frames_ = 0;  ///< that there is memory for
+  std::uint32_t ring_size_ = 0;
+  XdpMode mode_ = XdpMode::kAuto;
   const engine::NetworkView* view_ = nullptr;
   SegmentSizes segment_sizes_;
   std::uint32_t identification_ = 0;  ///< of IPv6 packets that are cut up here

@@ -17,6 +17,8 @@ namespace {
 constexpr long kTickNanoseconds = 500'000'000;
 constexpr std::uint32_t kSmallestRing = 128;
 constexpr std::uint32_t kLargestRing = 1U << 15;
+/// Memory cannot grow while interfaces use it: there is some for queues that a reload adds.
+constexpr std::uint32_t kSpareQueues = 2;
 
 }  // namespace
 
@@ -61,7 +63,8 @@ Outcome<void> LinuxDatapath::open_interfaces(const DatapathOptions& options) {
     return tl::unexpected(fmt::format("{} interfaces to serve; name {} at most", links->size(),
                                       static_cast<int>(STEER_MAX_INTERFACES)));
   }
-  const auto ring_size =
+  mode_ = options.xdp_mode;
+  ring_size_ =
       std::bit_floor(std::clamp(options.frames_per_queue / 2, kSmallestRing, kLargestRing));
   for (const auto& link : *links) {
     const auto queues = queue_counts(link);
@@ -70,8 +73,8 @@ Outcome<void> LinuxDatapath::open_interfaces(const DatapathOptions& options) {
                    .queues = queues,
                    .first_socket = sockets_,
                    .host_queue = static_cast<std::uint32_t>(interfaces_.size()),
-                   .ring_size = ring_size,
-                   .mode = options.xdp_mode};
+                   .ring_size = ring_size_,
+                   .mode = mode_};
     served.sockets = queues.receive;
     interfaces_.push_back(std::move(served));
     sockets_ += queues.receive;
@@ -81,7 +84,8 @@ Outcome<void> LinuxDatapath::open_interfaces(const DatapathOptions& options) {
         fmt::format("the interfaces have {} receive queues together; {} can be served (ethtool -L)",
                     sockets_, static_cast<int>(STEER_MAX_SOCKETS)));
   }
-  auto memory = FrameMemory::create(std::size_t{sockets_} * ring_size * 2);
+  queues_with_frames_ = sockets_ + kSpareQueues;
+  auto memory = FrameMemory::create(std::size_t{queues_with_frames_} * ring_size_ * 2);
   if (!memory) return tl::unexpected(memory.error());
   memory_ = std::move(*memory);
 

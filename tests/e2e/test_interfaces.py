@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 from cluster import CLIENT, DIRECTOR, HOST, INSIDE, LENGTH, VIP, Cluster, server_address
-from lab import BIN, PYTHON, wait_until
+from lab import BIN, PYTHON, Sluiced, wait_until
 from server import pattern
 
 MODES = pytest.mark.parametrize("mode", ["native", "generic"])
@@ -413,3 +413,59 @@ def test_too_little_locked_memory(lab):
     assert done.returncode == 1, done
     assert "allow locked memory" in done.stderr, done.stderr
     assert not cluster.director.has_xdp("eth0")
+
+
+def config_with(lab, *names):
+    file = lab.directory / "sluiced.toml"
+    file.write_text(f"interfaces = {list(names)}\n".replace("'", '"'))
+    return file
+
+
+def reload_with(sluiced, *names, says):
+    config_with(sluiced.node.lab, *names)
+    before = len(sluiced.log.read_text())
+    sluiced.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: says in sluiced.log.read_text()[before:], f"the log says: {says}")
+
+
+def test_interfaces_by_reload(lab):
+    """A third interface is served and left again while a transfer runs over the other two."""
+    cluster = Cluster(lab, "nat", arms=2, servers=1)
+    more = lab.node("more")
+    bridge = lab.bridge("more")
+    lab.connect(more, "eth0", bridge)
+    lab.connect(cluster.director, "eth2", bridge)
+    more.address("eth0", "203.0.113.7/24")
+    cluster.director.address("eth2", "203.0.113.1/24")
+    more.route("default", "via", "203.0.113.1")
+    cluster.sluiced = Sluiced(cluster.director, "--config", config_with(lab, "eth0", "eth1"),
+                              interfaces=[])
+    cluster.add_service(4)
+    sluiced, director = cluster.sluiced, cluster.director
+
+    def reached():
+        return more.attempt("curl", "-sS", "--max-time", "2", f"http://{VIP[4]}/").returncode == 0
+
+    transfer = cluster.client.start("curl", "-sS", "-o", lab.directory / "got", "-w",
+                                    "%{size_download}", "--limit-rate", "30M",
+                                    f"http://{VIP[4]}/bytes/100000000", stdout=subprocess.PIPE,
+                                    stderr=subprocess.PIPE, text=True)
+    programs = director.run("bpftool", "net", "list", "dev", "eth0")
+    assert not reached()
+    for _ in range(2):
+        reload_with(sluiced, "eth0", "eth1", "eth2", says="applied interfaces")
+        wait_until(lambda: director.has_xdp("eth2"), "eth2 is served")
+        assert reached()
+        reload_with(sluiced, "eth0", "eth1", "eth9", says="none of this name")
+        assert reached()
+        reload_with(sluiced, "eth0", "eth1", says="applied interfaces")
+        wait_until(lambda: not director.has_xdp("eth2"), "eth2 is the host's")
+        assert not reached()
+    assert transfer.communicate(timeout=60) == ("100000000", "")
+    assert director.run("bpftool", "net", "list", "dev", "eth0") == programs
+    assert "interface eth2" not in director.run(BIN / "sluice", "status")
+    # Another takes the place that is free now.
+    lab.connect(director, "eth3", bridge)
+    reload_with(sluiced, "eth0", "eth1", "eth3", says="applied interfaces")
+    wait_until(lambda: director.has_xdp("eth3"), "eth3 is served")
+    assert sluiced.process.poll() is None

@@ -97,10 +97,10 @@ def test_reload(lab, director):
     assert "198.51.100.10:80" in director.run(*member, BIN / "ipvsadm", "-Ln")
 
     # What can't be changed is named each time, and stays as it is.
-    file.write_text('interfaces = ["eth0", "eth1"]\ntable_size = 1000\nlog_level = "warning"\n'
+    file.write_text('interfaces = ["eth0"]\nxdp_mode = "generic"\ntable_size = 1000\nlog_level = "warning"\n'
                     '[settings]\nexpire_nodest_conn = 1\n')
     said = reload_quiet(sluiced)
-    assert "interfaces, table_size changed, which needs a restart" in said
+    assert "xdp_mode, table_size changed, which needs a restart" in said
     assert "of 65536" in director.run(BIN / "sluice", "status")
     assert director.attempt(*member, BIN / "ipvsadm", "-Ln").returncode != 0
     assert "198.51.100.10:80" in sluiced.ipvsadm("-Ln")
