@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Steers packets on served interfaces: what concerns a virtual service goes to the engine by
- * AF_XDP, everything else stays the host's.
+/* Steers packets on served interfaces: plain packets of established connections are forwarded
+ * here, the rest of what concerns a virtual service goes to the engine by AF_XDP, and everything
+ * else stays the host's.
  *
- * The way of a packet: read_headers finds addresses, protocol and ports; classify says whose it is;
- * punt hands it to the socket of its receive queue. A forwarding step (the flow table) belongs
- * between the last two. Without an engine on the queue a service's packet is dropped and counted:
+ * The way of a packet: forward sends it on if its flow is published; else read_headers finds
+ * addresses, protocol and ports; classify says whose it is; punt hands it to the socket of its
+ * receive queue. Without an engine on the queue a service's packet is dropped and counted:
  * the host would answer it with a reset. */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
@@ -13,6 +14,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "bpf/flow_path.h"
 #include "bpf/steer_abi.h"
 #include "bpf/steer_headers.h"
 
@@ -180,6 +182,11 @@ static __always_inline int punt(struct xdp_md* ctx, enum steer_counter why) {
 
 SEC("xdp.frags")
 int steer(struct xdp_md* ctx) {
+  int action = forward(ctx);
+  if (action != FLOW_NOT_FORWARDED) {
+    count(STEER_FORWARDED);
+    return action;
+  }
   struct linear frame = LINEAR(ctx);
   struct headers h = {};
   __be16 protocol = 0;

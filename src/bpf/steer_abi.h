@@ -53,6 +53,7 @@ enum steer_counter {
   STEER_DROP_NO_SOCKET, /* of those for the engine, dropped: none listens on this queue */
   STEER_FROM_HOST,      /* to the engine: sent by a real server on the director itself */
   STEER_HOST_DROP,      /* dropped on the way to the host: no interface for the TAP queue */
+  STEER_FORWARDED,      /* sent on here, of published flows */
   STEER_COUNTERS,
 };
 

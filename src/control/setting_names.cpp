@@ -55,6 +55,7 @@ constexpr auto kNames = std::to_array<SettingName>({
     {"net.ipv4.vs.debug_level", &Settings::debug_level},
     {"net.ipv4.vs.lblc_expiration", &Settings::lblc_expiration, 0},
     {"net.ipv4.vs.lblcr_expiration", &Settings::lblcr_expiration, 0},
+    {"sluice.fast_path", &Settings::fast_path, 0, 1},
     {"sluice.quirk_icmpv6_checksum", &Settings::quirk_icmpv6_checksum, 0, 1},
     {"sluice.quirk_ipv6_extension_state", &Settings::quirk_ipv6_extension_state, 0, 1},
 });

@@ -376,7 +376,9 @@ tl::expected<std::unique_ptr<Daemon>, std::string> Daemon::create(
   if (auto done = state->load(configuration.rules_file); !done) {
     return error(std::move(done.error()));
   }
-  if (auto done = state->attach(configuration.datapath); !done) {
+  auto datapath_options = configuration.datapath;
+  datapath_options.time_origin = state->start.time_since_epoch();
+  if (auto done = state->attach(datapath_options); !done) {
     return error(std::move(done.error()));
   }
   if (auto done = state->start_watching(); !done) return error(std::move(done.error()));

@@ -23,6 +23,7 @@ struct DatapathOptions {
   std::vector<std::string> interfaces;
   XdpMode xdp_mode = XdpMode::kAuto;
   std::uint32_t frames_per_queue = 4096;  ///< UMEM frames a receive queue
+  Duration time_origin{0};                ///< CLOCK_MONOTONIC at the director's Timestamp{}
 };
 
 enum class LogLevel : std::uint8_t { kDebug, kInfo, kWarning, kError };

@@ -132,6 +132,34 @@ MergingOff::~MergingOff() {
   }
 }
 
+std::optional<std::uint64_t> xdp_send_errors(const std::string& device) {
+  ethtool_drvinfo information{};
+  information.cmd = ETHTOOL_GDRVINFO;
+  if (ethtool(device, &information) != 0 || information.n_stats == 0) return std::nullopt;
+  // The kernel writes as many as the driver has by now; leave room for queues that came meanwhile.
+  const std::size_t room = information.n_stats + std::size_t{256};
+  std::vector<std::byte> names(sizeof(ethtool_gstrings) + room * ETH_GSTRING_LEN);
+  auto* strings = reinterpret_cast<ethtool_gstrings*>(names.data());
+  strings->cmd = ETHTOOL_GSTRINGS;
+  strings->string_set = ETH_SS_STATS;
+  strings->len = information.n_stats;
+  std::vector<std::uint64_t> values((sizeof(ethtool_stats) / sizeof(std::uint64_t)) + room);
+  auto* statistics = reinterpret_cast<ethtool_stats*>(values.data());
+  statistics->cmd = ETHTOOL_GSTATS;
+  statistics->n_stats = information.n_stats;
+  if (ethtool(device, strings) != 0 || ethtool(device, statistics) != 0) return std::nullopt;
+  std::optional<std::uint64_t> sum;
+  const auto count = std::min({strings->len, statistics->n_stats, information.n_stats});
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const char* begin = reinterpret_cast<const char*>(strings->data) + i * ETH_GSTRING_LEN;
+    const std::string_view name(begin, ::strnlen(begin, ETH_GSTRING_LEN));
+    const bool is_error =
+        name.find("xdp_xmit_err") != name.npos || name.find("xdp_tx_err") != name.npos;
+    if (is_error) sum = sum.value_or(0) + statistics->data[i];
+  }
+  return sum;
+}
+
 bool strips_vlan_tags(const std::string& device) {
   return (read_value(device, ETHTOOL_GFLAGS).value_or(0) & ETH_FLAG_RXVLAN) != 0;
 }

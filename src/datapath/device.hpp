@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -41,6 +42,9 @@ class MergingOff {
   bool gro_was_on_ = false;
   bool lro_was_on_ = false;
 };
+
+/// Frames that XDP could not send out of the device, as the driver counts them; null: it does not.
+[[nodiscard]] std::optional<std::uint64_t> xdp_send_errors(const std::string& device);
 
 /// True if the device takes VLAN tags out of received packets before XDP sees them.
 [[nodiscard]] bool strips_vlan_tags(const std::string& device);

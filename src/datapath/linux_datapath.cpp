@@ -164,8 +164,10 @@ void LinuxDatapath::tick() {
   network_->advance(now_);
   host_->ask_losses(*requests_);
   try_again();
-  for (auto& interface : interfaces_) {
-    if (interface.opened != nullptr) interface.opened->watch_drops(log_);
+  for (std::size_t number = 0; number < interfaces_.size(); ++number) {
+    if (interfaces_[number].opened == nullptr) continue;
+    interfaces_[number].opened->watch_drops(log_);
+    watch_sending(number);
   }
 }
 
@@ -219,7 +221,12 @@ std::vector<InterfaceStatus> LinuxDatapath::status() const {
 
 std::vector<DatapathCounter> LinuxDatapath::counters() const {
   const auto steered = program_->counters();
-  return {{"xdp_passed", steered[STEER_PASSED]},
+  const auto fast = director_.fast_path_status();
+  return {{"xdp_forwarded", steered[STEER_FORWARDED]},
+          {"xdp_flows", fast.flows},
+          {"xdp_flow_ends", fast.ends},
+          {"xdp_flows_refused", fast.refused},
+          {"xdp_passed", steered[STEER_PASSED]},
           {"xdp_to_virtual", steered[STEER_TO_VIRTUAL]},
           {"xdp_from_real", steered[STEER_FROM_REAL]},
           {"xdp_icmp_errors", steered[STEER_ICMP_ERROR]},

@@ -38,6 +38,13 @@ class LinuxDatapath final : public Datapath {
     bool is_from_host = false;  ///< no: it was leaving by that interface, sent by the host itself
     VlanTags tags = {};         ///< that the frame had
   };
+  /// Whether XDP may send out of an interface.
+  struct FastSending {
+    bool is_possible = false;
+    bool has_told = false;  ///< that it is not
+    std::uint64_t errors = 0;
+    int pause = 0;  ///< ticks until it is tried again after errors
+  };
   struct Served {
     ServedInterface::Plan plan;
     std::uint32_t sockets = 0;                ///< slots of the socket map that are set aside for it
@@ -45,6 +52,7 @@ class LinuxDatapath final : public Datapath {
     bool is_wanted = true;                    ///< false: no longer served, the place is free
     std::string trouble;                      ///< why it can't be opened again, as told last
     bool has_host_frames = false;             ///< the host's queue was readable
+    FastSending sending;
   };
 
   [[nodiscard]] Outcome<void> open_interfaces(const DatapathOptions& options);
@@ -61,6 +69,8 @@ class LinuxDatapath final : public Datapath {
   [[nodiscard]] Outcome<void> add_place();
   [[nodiscard]] Outcome<void> reopen(std::size_t number, const LinkChange& link);
   void tick();
+  void watch_sending(std::size_t number);
+  void stop_sending(std::size_t number, std::string_view why);
 
   std::size_t receive(std::size_t interface, XskPort& port, std::size_t budget);
   std::size_t receive_from_host(std::size_t interface, std::size_t budget);

@@ -22,6 +22,8 @@ void LinuxDatapath::link_changed(const LinkChange& link) {
     log_(LogLevel::kError,
          fmt::format("interface {}: it is gone; one of the same name will be served",
                      served.opened->name()));
+    director_.remove_fast_device(link.interface.id);
+    served.sending = {};
     served.opened.reset();
   }
   if (link.removed) {
@@ -147,6 +149,7 @@ Outcome<void> LinuxDatapath::reopen(std::size_t number, const LinkChange& link) 
   }
   if (auto opened = open_one(served); !opened) return opened;
   if (auto watched = watch_ports(*served.opened); !watched) return watched;
+  watch_sending(number);
   return host_->replace(
       *program_, number,
       {.interface = served.opened->id(), .is_native = served.opened->is_native()});

@@ -25,7 +25,10 @@ constexpr std::uint32_t kSpareQueues = 2;
 using engine::DropReason;
 using engine::InterfaceId;
 
-LinuxDatapath::~LinuxDatapath() { director_.set_steering_listener(nullptr); }
+LinuxDatapath::~LinuxDatapath() {
+  director_.set_steering_listener(nullptr);
+  director_.stop_fast_path();
+}
 
 Outcome<void> LinuxDatapath::open(const DatapathOptions& options, engine::NetworkView& network) {
   view_ = &network;
@@ -36,7 +39,8 @@ Outcome<void> LinuxDatapath::open(const DatapathOptions& options, engine::Networ
   constexpr std::size_t kFewest = 1U << 16;
   constexpr std::size_t kMost = 1U << 22;
   const auto endpoints = std::clamp(director_.connection_capacity(), kFewest, kMost);
-  auto program = SteerProgram::load(static_cast<std::uint32_t>(endpoints));
+  auto program =
+      SteerProgram::load(static_cast<std::uint32_t>(endpoints), director_.connection_capacity());
   if (!program) return tl::unexpected(program.error());
   program_ = std::move(*program);
   steering_ = std::make_unique<SteeringMaps>(program_->endpoint_maps(), log_);
@@ -50,6 +54,10 @@ Outcome<void> LinuxDatapath::open(const DatapathOptions& options, engine::Networ
   network_->set_listeners(
       {.link = [this](const LinkChange& change) { link_changed(change); },
        .neighbour = [this](const NeighbourChange& change) { neighbours_->changed(change); }});
+  auto flow_memory = program_->flow_memory();
+  flow_memory.time_origin = options.time_origin;
+  director_.start_fast_path(flow_memory);
+  for (std::size_t number = 0; number < interfaces_.size(); ++number) watch_sending(number);
   // Only now: with endpoints in the maps packets are steered, and everything is ready for them.
   director_.set_steering_listener(steering_.get());
   return {};

@@ -51,7 +51,8 @@ std::string load_failure(int error) {
 
 }  // namespace
 
-Outcome<std::unique_ptr<SteerProgram>> SteerProgram::load(std::uint32_t endpoints) {
+Outcome<std::unique_ptr<SteerProgram>> SteerProgram::load(std::uint32_t endpoints,
+                                                          std::size_t connections) {
   // Before Linux 5.11 maps count as locked memory, AF_XDP frames still do. Not being allowed to
   // raise the limit matters only if the memory does not suffice, which is told then.
   const rlimit unlimited{.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY};
@@ -68,6 +69,9 @@ Outcome<std::unique_ptr<SteerProgram>> SteerProgram::load(std::uint32_t endpoint
       return tl::unexpected(load_failure(-error));
     }
   }
+  if (auto sized = FlowMaps::size(object, connections); !sized) {
+    return tl::unexpected(sized.error());
+  }
   auto& secret = program->secret_;
   if (::getrandom(secret.data(), secret.size(), 0) != static_cast<ssize_t>(secret.size())) {
     return system_failure("cannot get random bytes", errno);
@@ -76,10 +80,16 @@ Outcome<std::unique_ptr<SteerProgram>> SteerProgram::load(std::uint32_t endpoint
   if (const int error = ::steer_bpf__load(&object); error != 0) {
     return tl::unexpected(load_failure(-error));
   }
+  auto maps = FlowMaps::map(object);
+  if (!maps) return tl::unexpected(maps.error());
+  program->flow_maps_ = std::move(*maps);
   return program;
 }
 
-SteerProgram::~SteerProgram() { ::steer_bpf__destroy(object_); }
+SteerProgram::~SteerProgram() {
+  flow_maps_.reset();
+  ::steer_bpf__destroy(object_);
+}
 
 Outcome<FileDescriptor> SteerProgram::create_link(std::uint32_t ifindex,
                                                   std::uint32_t flags) const {
@@ -134,6 +144,15 @@ Outcome<void> SteerProgram::set_interface(engine::InterfaceId id,
 void SteerProgram::remove_interface(engine::InterfaceId id) const noexcept {
   const auto key = static_cast<std::uint32_t>(id);
   ::bpf_map_delete_elem(::bpf_map__fd(object_->maps.interfaces), &key);
+}
+
+Outcome<void> SteerProgram::set_flow_device(std::uint32_t slot, engine::InterfaceId id) const {
+  const auto value = static_cast<std::uint32_t>(id);
+  if (::bpf_map_update_elem(::bpf_map__fd(object_->maps.flow_devices), &slot, &value, BPF_ANY) !=
+      0) {
+    return system_failure("cannot tell the XDP program of an interface to send by", errno);
+  }
+  return {};
 }
 
 Outcome<void> SteerProgram::set_host_interface(std::uint32_t queue, engine::InterfaceId id) const {

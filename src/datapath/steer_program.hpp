@@ -10,6 +10,7 @@
 #include "bpf/steer_abi.h"
 #include "datapath/datapath.hpp"
 #include "datapath/file_descriptor.hpp"
+#include "datapath/flow_maps.hpp"
 #include "datapath/network_changes.hpp"
 #include "datapath/outcome.hpp"
 #include "datapath/steering_maps.hpp"
@@ -21,8 +22,10 @@ namespace lb::datapath {
 /// The loaded BPF object: one for all interfaces. Nothing is pinned; all goes with it.
 class SteerProgram {
  public:
-  /// Loads programs and maps, these with room for `endpoints` endpoints a side.
-  [[nodiscard]] static Outcome<std::unique_ptr<SteerProgram>> load(std::uint32_t endpoints);
+  /// Loads programs and maps, these with room for `endpoints` endpoints a side and the flows of
+  /// `connections` connections.
+  [[nodiscard]] static Outcome<std::unique_ptr<SteerProgram>> load(std::uint32_t endpoints,
+                                                                   std::size_t connections);
   ~SteerProgram();
   SteerProgram(const SteerProgram&) = delete;
   SteerProgram& operator=(const SteerProgram&) = delete;
@@ -47,6 +50,12 @@ class SteerProgram {
   /// Tells the programs of the TAP: from now on answers of the host's own servers are caught.
   [[nodiscard]] Outcome<void> set_host_device(engine::InterfaceId id) const;
 
+  /// Tells the device that published flows leave by when they name `slot`.
+  [[nodiscard]] Outcome<void> set_flow_device(std::uint32_t slot, engine::InterfaceId id) const;
+  /// The memory of the flow table.
+  [[nodiscard]] const engine::FlowMemory& flow_memory() const noexcept {
+    return flow_maps_->memory();
+  }
   [[nodiscard]] int socket_map() const noexcept;
   [[nodiscard]] int xdp_program() const noexcept;
   [[nodiscard]] int return_program() const noexcept;  ///< the tc program for the TAP
@@ -65,6 +74,7 @@ class SteerProgram {
                                                     std::uint32_t flags) const;
 
   steer_bpf* object_ = nullptr;
+  std::unique_ptr<FlowMaps> flow_maps_;
   std::array<std::uint8_t, 12> secret_{};
 };
 

@@ -20,7 +20,7 @@ Verdict answer(DirectorState& state, PacketContext& context, ConnectionId id) {
   count_out(state, record, context);
   track(state, context, id, true);
   const auto verdict = send_answer(state, context, id);
-  settle(state, id);
+  settle(state, context, id, verdict, true);
   return verdict;
 }
 

@@ -33,6 +33,8 @@ enum ConnectionFlag : std::uint32_t {
   kConnectionFtp = 1U << 9,           ///< what it says is looked at: FTP control
   kConnectionKeyed = 1U << 10,        ///< template: also has key data (a Call-ID)
   kConnectionUnbound = 1U << 11,      ///< from the sync daemon; its destination is not there yet
+  kConnectionFastRequest = 1U << 12,  ///< XDP knows the flow from the client
+  kConnectionFastReply = 1U << 13,    ///< XDP knows the flow from the real server
 };
 
 /// What the director remembers of a connection or template: one cache line, no pointers, so

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "engine/flow/fast_path.hpp"
+
 namespace lb::engine {
 namespace {
 
@@ -106,7 +108,7 @@ ConnectionId Connections::open(const ConnectionPlan& plan, Timestamp now) noexce
   if (plan.destination != nullptr) bind(record, *plan.destination);
   if ((record.flags & kConnectionOnePacket) == 0) {
     touch(id, now);
-    file(id);
+    file(id, now);
   }
   ++created_;
   return id;
@@ -118,23 +120,22 @@ void Connections::release_ends(const ConnectionRecord& record) noexcept {
   real_ends_.release(record.real_end, steer && is_masquerading(record));
 }
 
-void Connections::file(ConnectionId id) noexcept {
+void Connections::file(ConnectionId id, Timestamp now) noexcept {
   const auto& record = table_.at(id);
-  if ((record.flags & kConnectionKeyed) != 0) {
-    table_.commit(id);
-  } else {
-    table_.file(id, is_masquerading(record) && !is_template(record));
-  }
+  if ((record.flags & kConnectionKeyed) != 0) return table_.commit(id);
+  const bool has_reply_key = is_masquerading(record) && !is_template(record);
+  if (has_reply_key && fast_path_ != nullptr) fast_path_->displace_reply(record, now);
+  table_.file(id, has_reply_key);
 }
 
-void Connections::learn_client_port(ConnectionId id, net::Port port) noexcept {
+void Connections::learn_client_port(ConnectionId id, net::Port port, Timestamp now) noexcept {
   auto& record = table_.at(id);
   if ((record.flags & kConnectionNoClientPort) == 0) return;
   table_.unfile(id);
   record.flags &= ~std::uint32_t{kConnectionNoClientPort};
   record.client_port = port;
   --without_client_port_;
-  file(id);
+  file(id, now);
 }
 
 void Connections::listen(ConnectionId id, Timestamp now) noexcept {
@@ -240,7 +241,7 @@ void Connections::unbind(ConnectionRecord& record) noexcept {
   record.destination = 0;
 }
 
-void Connections::bind_late(ConnectionId id, Destination& destination) noexcept {
+void Connections::bind_late(ConnectionId id, Destination& destination, Timestamp now) noexcept {
   auto& record = table_.at(id);
   const bool is_filed = (record.flags & kConnectionDetached) == 0;
   if (destination.spec.method != record.method) {
@@ -255,7 +256,7 @@ void Connections::bind_late(ConnectionId id, Destination& destination) noexcept 
     real_ends_.release(record.real_end, steer && is_masquerading(record));
     record.real_end = again;
     record.method = destination.spec.method;
-    if (is_filed) file(id);
+    if (is_filed) file(id, now);
   }
   record.flags &= ~std::uint32_t{kConnectionUnbound};
   bind(record, destination);
@@ -357,7 +358,22 @@ void Connections::expire_now(ConnectionId id, Timestamp now) noexcept {
   destroy(id, now);
 }
 
-void Connections::retire(ConnectionId id) noexcept {
+void Connections::seen(ConnectionId id, std::int64_t ms) noexcept {
+  auto& record = table_.at(id);
+  const auto expires_ms = ms + std::int64_t{record.timeout_s} * 1000;
+  record.expires_ms = std::max(record.expires_ms, expires_ms);
+}
+
+void Connections::refresh_expiry(ConnectionId id, Timestamp now) noexcept {
+  if (fast_path_ != nullptr) fast_path_->refresh_expiry(id, now);
+}
+
+void Connections::withdraw(ConnectionId id, Timestamp now) noexcept {
+  if (fast_path_ != nullptr) fast_path_->withdraw(id, now);
+}
+
+void Connections::retire(ConnectionId id, Timestamp now) noexcept {
+  withdraw(id, now);
   table_.unfile(id);
   table_.at(id).flags |= kConnectionDetached;
 }
@@ -383,6 +399,7 @@ void Connections::release_control(ConnectionId id, Timestamp now) noexcept {
 
 void Connections::destroy(ConnectionId id, Timestamp now) noexcept {
   release_control(id, now);
+  withdraw(id, now);
   auto& record = table_.at(id);
   timers_.disarm(id);
   unbind(record);
@@ -398,6 +415,7 @@ bool Connections::expire_due(Timestamp now, std::size_t budget) noexcept {
   while (budget-- != 0) {
     const auto id = timers_.next_due(now);
     if (id == 0) return false;
+    refresh_expiry(id, now);
     auto& record = table_.at(id);
     if (record.expires_ms > to_ms(now)) {
       timers_.arm(id, from_ms(record.expires_ms));

@@ -50,6 +50,8 @@ class ProlongationListener {
   virtual void prolonged(ConnectionId id) noexcept = 0;
 };
 
+class FastPath;
+
 /// The life of connections: made, bound to a destination, moved through states, expired.
 ///
 /// Over the tables of records, endpoints, timers and destinations it keeps what belongs
@@ -67,7 +69,7 @@ class Connections {
   /// Puts `connection` under the hold of `control` (its template).
   void set_control(ConnectionId connection, ConnectionId control) noexcept;
   /// Gives a connection opened without it its client's port.
-  void learn_client_port(ConnectionId id, net::Port port) noexcept;
+  void learn_client_port(ConnectionId id, net::Port port, Timestamp now) noexcept;
   /// Makes a TCP connection wait for its first packet.
   void listen(ConnectionId id, Timestamp now) noexcept;
   /// The connection of a packet from its client, or about one; 0 if there is none. One whose
@@ -101,15 +103,21 @@ class Connections {
   void expire_now(ConnectionId id, Timestamp now) noexcept;
   /// Makes a connection unfindable that gives way to a new one. Expire it when that is scheduled:
   /// until then its destination counts it, as in the kernel, where a timer ends it.
-  void retire(ConnectionId id) noexcept;
+  void retire(ConnectionId id, Timestamp now) noexcept;
   /// Counts a connection as active or inactive, as the sync daemon was told.
   void set_activity(ConnectionId id, bool is_active) noexcept;
   /// Binds a connection opened without a destination, which takes on its forwarding method.
-  void bind_late(ConnectionId id, Destination& destination) noexcept;
+  void bind_late(ConnectionId id, Destination& destination, Timestamp now) noexcept;
   /// Has sync marks from now on.
   void keep_sync_marks();
   /// Its mark; only after `keep_sync_marks`.
   [[nodiscard]] SyncMark& sync_mark(ConnectionId id) noexcept { return (*sync_marks_)[id]; }
+  /// Packets that others forwarded were last seen at `ms` of the time line.
+  void seen(ConnectionId id, std::int64_t ms) noexcept;
+  /// Is asked before a connection expires or is listed, and told when it goes; null: there is none.
+  void set_fast_path(FastPath* fast_path) noexcept { fast_path_ = fast_path; }
+  /// Brings the expiry up to date with what XDP forwarded.
+  void refresh_expiry(ConnectionId id, Timestamp now) noexcept;
   void set_prolongation_listener(ProlongationListener* listener) noexcept {
     prolongation_listener_ = listener;
   }
@@ -158,10 +166,11 @@ class Connections {
   void unbind(ConnectionRecord& record) noexcept;
   void count_activity(ConnectionRecord& record, bool is_active) noexcept;
   void assure_template(const ConnectionRecord& record) noexcept;
-  void file(ConnectionId id) noexcept;
+  void file(ConnectionId id, Timestamp now) noexcept;
   void release_ends(const ConnectionRecord& record) noexcept;
   void release_control(ConnectionId id, Timestamp now) noexcept;
   void destroy(ConnectionId id, Timestamp now) noexcept;
+  void withdraw(ConnectionId id, Timestamp now) noexcept;
 
   ConnectionTable table_;
   std::uint32_t limit_ = UINT32_MAX;
@@ -174,6 +183,7 @@ class Connections {
   ZeroedArray<FtpSession> ftp_sessions_;             // by connection; most are never touched
   std::optional<ZeroedArray<SyncMark>> sync_marks_;  // by connection
   ProlongationListener* prolongation_listener_ = nullptr;
+  FastPath* fast_path_ = nullptr;
   std::uint32_t without_client_port_ = 0;  // connections; 0 saves the second look-up
   std::uint64_t created_ = 0;
   std::uint64_t expired_ = 0;

@@ -13,6 +13,8 @@
 #include <vector>
 
 #include "engine/burst.hpp"
+#include "engine/flow/fast_path_status.hpp"
+#include "engine/flow/flow_memory.hpp"
 #include "engine/network_view.hpp"
 #include "engine/settings.hpp"
 #include "engine/sync/sync_counters.hpp"
@@ -180,6 +182,16 @@ class Director {
   [[nodiscard]] const DirectorCounters& counters() const noexcept;
   /// Counts a packet that whoever runs the director had to drop after `process`.
   void count_drop(DropReason reason) noexcept;
+
+  // The fast path: XDP forwards plain packets of established connections by itself.
+  /// Publishes connections in `memory`, which must outlive this or the next `stop_fast_path`.
+  /// The setting `fast_path` says at any time whether XDP makes use of it.
+  void start_fast_path(const FlowMemory& memory);
+  void stop_fast_path() noexcept;
+  /// XDP can send out of `interface`, by `device` of its device map.
+  void add_fast_device(InterfaceId interface, std::uint16_t device) noexcept;
+  void remove_fast_device(InterfaceId interface) noexcept;
+  [[nodiscard]] FastPathStatus fast_path_status() const noexcept;
 
   /// Tells `listener` (null: nobody) of every endpoint in use now, then of each change.
   void set_steering_listener(SteeringListener* listener);

@@ -69,6 +69,7 @@ void apply(DirectorState& state, Destination& destination, const model::Destinat
   destination.route = {};
   unsteer(state, destination);
   steer(state, destination);
+  if (state.fast_path) state.fast_path->destination_changed(destination, state.now);
 }
 
 // Takes a destination out of its service; connections keep it alive.
@@ -79,7 +80,9 @@ void remove(DirectorState& state, Service& service, Destination& destination) {
   }
   unsteer(state, destination);
   destination.route = {};
+  if (state.fast_path) state.fast_path->count(destination);
   state.destinations.discard(destination, state.now);
+  if (state.fast_path) state.fast_path->destination_changed(destination, state.now);
 }
 
 void expire_orphans_if_asked(DirectorState& state) {
@@ -227,12 +230,14 @@ Result<void> Director::delete_destination(const model::ServiceKey& key, const ne
 Result<void> Director::zero(const model::ServiceKey& key) {
   auto* service = state_->services.find(key);
   if (service == nullptr) return failure(ESRCH);
+  if (state_->fast_path) state_->fast_path->count_all();
   for (auto* destination : service->destinations) destination->statistics.zero();
   service->statistics.zero();
   return {};
 }
 
 void Director::zero_all() {
+  if (state_->fast_path) state_->fast_path->count_all();
   for (auto* service : state_->services.in_order()) {
     for (auto* destination : service->destinations) destination->statistics.zero();
     service->statistics.zero();
@@ -266,6 +271,30 @@ void Director::set_settings(const Settings& settings) noexcept {
   state_->settings = settings;
   state_->connections.set_limit(static_cast<std::uint32_t>(std::max(settings.conn_max, 0)));
   state_->defence.update(state_->settings);
+  if (!state_->fast_path) return;
+  state_->fast_path->settings_changed();
+  state_->fast_path->enable(state_->uses_fast_path());
+}
+
+void Director::start_fast_path(const FlowMemory& memory) {
+  auto& state = *state_;
+  state.fast_path.emplace(memory, state.connections, state.destinations, state.network,
+                          state.settings, state.totals.counters);
+  state.fast_path->enable(state.uses_fast_path());
+}
+
+void Director::stop_fast_path() noexcept { state_->fast_path.reset(); }
+
+void Director::add_fast_device(InterfaceId interface, std::uint16_t device) noexcept {
+  if (state_->fast_path) state_->fast_path->hops().add_device(interface, device);
+}
+
+void Director::remove_fast_device(InterfaceId interface) noexcept {
+  if (state_->fast_path) state_->fast_path->hops().remove_device(interface);
+}
+
+FastPathStatus Director::fast_path_status() const noexcept {
+  return state_->fast_path ? state_->fast_path->status() : FastPathStatus{};
 }
 
 void Director::set_steering_listener(SteeringListener* listener) {

@@ -48,6 +48,12 @@ model::ConnectionInfo describe(const Connections& connections, ConnectionId id, 
   return info;
 }
 
+// Adds what XDP has counted.
+void count_fast(DirectorState& state, const Service& service) {
+  if (!state.fast_path) return;
+  for (auto* destination : service.destinations) state.fast_path->count(*destination);
+}
+
 }  // namespace
 
 bool Director::has_service(const model::ServiceKey& key) const noexcept {
@@ -57,13 +63,17 @@ bool Director::has_service(const model::ServiceKey& key) const noexcept {
 std::optional<model::ServiceInfo> Director::service(const model::ServiceKey& key) const {
   const auto* service = state_->services.find(key);
   if (service == nullptr) return std::nullopt;
+  count_fast(*state_, *service);
   return describe(*service);
 }
 
 std::vector<model::ServiceInfo> Director::services() const {
   std::vector<model::ServiceInfo> result;
   result.reserve(state_->services.size());
-  for (const auto* service : state_->services.in_order()) result.push_back(describe(*service));
+  for (const auto* service : state_->services.in_order()) {
+    count_fast(*state_, *service);
+    result.push_back(describe(*service));
+  }
   return result;
 }
 
@@ -79,6 +89,7 @@ std::vector<model::DestinationInfo> Director::destinations(const model::ServiceK
   const auto* service = state_->services.find(key);
   if (service == nullptr) return result;
   result.reserve(service->destinations.size());
+  count_fast(*state_, *service);
   for (const auto* destination : service->destinations) result.push_back(describe(*destination));
   return result;
 }
@@ -96,6 +107,7 @@ std::optional<std::uint32_t> Director::list_connections(
   const auto end = first + std::min(slots, table.end() - std::min(first, table.end()));
   for (auto id = first; id < end; ++id) {
     if (!table.contains(id)) continue;
+    state_->connections.refresh_expiry(id, state_->now);
     out.push_back(describe(state_->connections, id, state_->now));
   }
   if (end >= table.end()) return std::nullopt;
@@ -110,7 +122,10 @@ std::size_t Director::connection_capacity() const noexcept {
   return state_->connections.table().capacity();
 }
 
-model::Statistics Director::totals() const noexcept { return state_->totals.shown(); }
+model::Statistics Director::totals() const noexcept {
+  if (state_->fast_path) state_->fast_path->count_all();
+  return state_->totals.shown();
+}
 
 const DirectorCounters& Director::counters() const noexcept {
   state_->counters.connections_expired = state_->connections.expired();

@@ -3,12 +3,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "engine/connections.hpp"
 #include "engine/defence.hpp"
 #include "engine/destination_table.hpp"
 #include "engine/director.hpp"
+#include "engine/flow/fast_path.hpp"
 #include "engine/forward/reassembler.hpp"
 #include "engine/mark_rules.hpp"
 #include "engine/mark_steering.hpp"
@@ -41,6 +43,7 @@ struct DirectorState {
   /// Where a packet put together from fragments is worked on.
   static constexpr std::size_t kReassemblyHeadroom = 128;
   std::vector<std::byte> reassembled;
+  std::optional<FastPath> fast_path;  ///< after all that it refers to
   Timestamp now{};
 
   Timestamp next_estimate{};       ///< of rates, every 2 s
@@ -56,6 +59,10 @@ struct DirectorState {
   /// each other for ever.
   [[nodiscard]] bool is_passive() const noexcept {
     return settings.backup_only != 0 && sync.backup.has_value();
+  }
+  /// Requests that are not handled here must not be forwarded by XDP either.
+  [[nodiscard]] bool uses_fast_path() const noexcept {
+    return settings.fast_path != 0 && !is_passive();
   }
   [[nodiscard]] net::Be16 next_identification() noexcept {
     return net::Be16::from_host(++identification);

@@ -52,6 +52,10 @@ bool Director::advance(Timestamp now, std::size_t budget) noexcept {
   state.now = now;
   every(state.next_defence, kDefenceInterval, now, [&] { state.defence.update(state.settings); });
   every(state.next_mark_steering, kMarkSteeringInterval, now, [&] { update_mark_steering(state); });
+  if (state.fast_path) {
+    state.fast_path->enable(state.uses_fast_path());
+    state.fast_path->advance(now);
+  }
   every(state.next_estimate, kEstimateInterval, now, [&] { estimate(state); });
   every(state.next_sweep, kSweepInterval, now, [&] { sweep(state); });
   state.counters.dropped[static_cast<std::size_t>(DropReason::kFragmentTimeout)] +=

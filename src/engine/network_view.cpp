@@ -373,6 +373,13 @@ std::optional<NextHop> NetworkView::route(const IpAddress& address) const noexce
   return hop;
 }
 
+std::optional<net::Mac> NetworkView::neighbour(InterfaceId id,
+                                               const IpAddress& address) const noexcept {
+  const auto found = tables_->neighbours.find(Key{address, static_cast<std::uint32_t>(id)});
+  if (found == tables_->neighbours.end()) return std::nullopt;
+  return found->second;
+}
+
 std::optional<IpAddress> NetworkView::source_for(const IpAddress& address) const noexcept {
   if (tables_->is_own(address) || address.is_loopback()) return address;
   const Candidate* candidate = tables_->find(address);

@@ -93,6 +93,9 @@ class NetworkView {
   /// The first own address of `family` on an interface with global scope; null: none.
   [[nodiscard]] std::optional<net::IpAddress> interface_address(InterfaceId id,
                                                                 net::Family family) const noexcept;
+  /// The hardware address of a neighbour; null: not known.
+  [[nodiscard]] std::optional<net::Mac> neighbour(InterfaceId id,
+                                                  const net::IpAddress& address) const noexcept;
   [[nodiscard]] std::uint64_t generation() const noexcept { return generation_; }
 
  private:

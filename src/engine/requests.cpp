@@ -46,7 +46,7 @@ ConnectionId find_connection(DirectorState& state, const PacketContext& context,
     return id;
   }
   if (!connections.controls_others(id)) {
-    connections.retire(id);
+    connections.retire(id, state.now);
     replaced = id;
   }
   return 0;
@@ -61,7 +61,7 @@ bool is_orphan(DirectorState& state, ConnectionId id) {
 std::optional<Verdict> help(DirectorState& state, PacketContext& context, ConnectionId id) {
   const auto flags = state.connections.at(id).flags;
   if ((flags & kConnectionNoClientPort) != 0) {
-    state.connections.learn_client_port(id, context.headers.source_port);
+    state.connections.learn_client_port(id, context.headers.source_port, state.now);
   }
   if ((flags & kConnectionFtp) != 0) return ftp_request(state, context, id);
   return std::nullopt;
@@ -88,7 +88,7 @@ Verdict forward(DirectorState& state, PacketContext& context, ConnectionId id) {
   if (!verdict) verdict = transmit(state, context, id);
   ++record.packets_in;
   if (state.sync.master) tell_others(state, id);
-  settle(state, id);
+  settle(state, context, id, *verdict, false);
   return *verdict;
 }
 

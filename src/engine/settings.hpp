@@ -65,6 +65,9 @@ struct Settings {
   std::int32_t lblc_expiration = 86400;   ///< seconds
   std::int32_t lblcr_expiration = 86400;  ///< seconds
 
+  // Of Sluice.
+  std::int32_t fast_path = 1;  ///< XDP forwards plain packets of established connections
+
   // Faults of the kernel that Sluice does not share unless asked to (docs/ipvs-differences.md).
   /// Drop ICMPv6 errors from real servers unless the NIC has verified their checksum.
   std::int32_t quirk_icmpv6_checksum = 0;

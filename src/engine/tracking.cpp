@@ -28,11 +28,18 @@ void track(DirectorState& state, const PacketContext& context, ConnectionId id,
   state.connections.track(id, headers, transport, is_reply, is_secure_tcp);
 }
 
-void settle(DirectorState& state, ConnectionId id) noexcept {
+void settle(DirectorState& state, const PacketContext& context, ConnectionId id,
+            const Verdict& verdict, bool is_reply) noexcept {
   auto& connections = state.connections;
   const auto& record = connections.at(id);
   if ((record.flags & kConnectionOnePacket) == 0) {
     connections.touch(id, state.now);
+    // What the host itself sends does not come by XDP.
+    const bool is_forwarded =
+        verdict.kind == Verdict::Kind::kSend || verdict.kind == Verdict::Kind::kHost;
+    if (state.fast_path && is_forwarded && !context.is_from_host()) {
+      state.fast_path->offer(id, is_reply, state.now);
+    }
     return;
   }
   // A master daemon has counted it.

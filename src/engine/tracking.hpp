@@ -10,8 +10,10 @@ namespace lb::engine {
 void track(DirectorState& state, const PacketContext& context, ConnectionId id,
            bool is_reply) noexcept;
 
-/// Closes the books on a packet: starts the connection's idle time anew, or ends the connection if
-/// it was for this packet only.
-void settle(DirectorState& state, ConnectionId id) noexcept;
+/// Closes the books on a packet with `verdict`: starts the connection's idle time anew, or ends the
+/// connection if it was for this packet only. If XDP can forward the next such packet by itself, it
+/// learns how.
+void settle(DirectorState& state, const PacketContext& context, ConnectionId id,
+            const Verdict& verdict, bool is_reply) noexcept;
 
 }  // namespace lb::engine

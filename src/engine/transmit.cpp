@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "engine/accounting.hpp"
+#include "engine/cached_route.hpp"
 #include "engine/forward/ethernet.hpp"
 #include "engine/forward/fragment.hpp"
 #include "engine/forward/masquerade.hpp"
@@ -16,17 +17,6 @@ namespace {
 // Smallest MTUs that IP allows (RFC 791, RFC 8200): a tunnel below cannot carry anything.
 constexpr std::uint32_t kMinMtuV4 = 68;
 constexpr std::uint32_t kMinMtuV6 = 1280;
-
-CachedRoute look_up(const NetworkView& network, const net::IpAddress& address) {
-  CachedRoute route{.generation = network.generation()};
-  route.is_local = network.is_local(address);
-  if (const auto hop = network.route(address)) {
-    route.has_route = true;
-    route.hop = *hop;
-  }
-  if (const auto source = network.source_for(address)) route.source = *source;
-  return route;
-}
 
 Verdict unreachable(DirectorState& state, PacketContext& context) {
   report_error(state, context, IcmpError::host_unreachable(context.headers.family()));
@@ -130,12 +120,9 @@ CachedRoute route_to_server(DirectorState& state, ConnectionId id) noexcept {
     const auto to = record.method == model::ForwardingMethod::kBypass
                         ? state.connections.virtual_end(record)
                         : state.connections.real_end(record);
-    return look_up(state.network, to.address);
+    return look_up_route(state.network, to.address);
   }
-  if (destination->route.generation != state.network.generation()) {
-    destination->route = look_up(state.network, destination->spec.address);
-  }
-  return destination->route;
+  return route_of(state.network, *destination);
 }
 
 std::optional<Verdict> check_hop(DirectorState& state, PacketContext& context, std::uint32_t mtu,

@@ -39,7 +39,7 @@ class CatchAnswers : public ::testing::Test {
   void SetUp() override {
     if (::geteuid() != 0) GTEST_SKIP() << "needs root: a network namespace of its own";
     ASSERT_EQ(::unshare(CLONE_NEWNET), 0) << std::strerror(errno);
-    auto loaded = SteerProgram::load(1024);
+    auto loaded = SteerProgram::load(1024, 1024);
     ASSERT_TRUE(loaded) << loaded.error();
     program_ = std::move(*loaded);
     maps_ = std::make_unique<SteeringMaps>(program_->endpoint_maps(),

@@ -50,7 +50,7 @@ class Steer : public ::testing::Test {
   void SetUp() override { load(1024); }
 
   void load(std::uint32_t endpoints) {
-    auto loaded = SteerProgram::load(endpoints);
+    auto loaded = SteerProgram::load(endpoints, 1024);
     if (!loaded && ::geteuid() != 0) GTEST_SKIP() << loaded.error();
     ASSERT_TRUE(loaded) << loaded.error();
     program_ = std::move(*loaded);

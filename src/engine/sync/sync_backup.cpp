@@ -207,7 +207,7 @@ void bind_late(DirectorState& state, ConnectionId id) noexcept {
                                                .answers_shift = {},
                                                .key_data = {},
                                                .engine_name = {}});
-  if (destination != nullptr) connections.bind_late(id, *destination);
+  if (destination != nullptr) connections.bind_late(id, *destination, state.now);
 }
 
 }  // namespace lb::engine

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "datapath/outcome.hpp"
+#include "engine/flow/flow_memory.hpp"
+
+struct bpf_map;
+struct steer_bpf;
+
+namespace lb::datapath {
+
+/// The BPF arrays of the flow table, mapped into our memory.
+class FlowMaps {
+ public:
+  /// Destinations whose connections XDP can forward; those beyond stay with the engine.
+  static constexpr std::uint32_t kTargets = 1U << 17;
+
+  /// Sizes the arrays for so many connections. Before the object is loaded.
+  [[nodiscard]] static Outcome<void> size(steer_bpf& object, std::size_t connections);
+  /// Maps the arrays of a loaded object.
+  [[nodiscard]] static Outcome<std::unique_ptr<FlowMaps>> map(const steer_bpf& object);
+  ~FlowMaps();
+  FlowMaps(const FlowMaps&) = delete;
+  FlowMaps& operator=(const FlowMaps&) = delete;
+
+  /// What the engine works on; valid as long as this lives.
+  [[nodiscard]] const engine::FlowMemory& memory() const noexcept { return memory_; }
+
+ private:
+  struct Mapping {
+    void* begin = nullptr;
+    std::size_t size = 0;
+  };
+  FlowMaps() = default;
+  template <class Element>
+  [[nodiscard]] Outcome<std::span<Element>> map_one(const bpf_map* map);
+
+  std::vector<Mapping> mappings_;
+  engine::FlowMemory memory_;
+};
+
+}  // namespace lb::datapath

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which interfaces XDP may send published flows out of. Where it may not, their packets go by the
+// engine: slower, but they arrive.
+#include "datapath/device.hpp"
+#include "datapath/linux_datapath.hpp"
+#include "datapath/xdp_features.hpp"
+
+namespace lb::datapath {
+namespace {
+
+/// After errors sending is tried again: the peer may have been down.
+constexpr int kPauseTicks = 60;
+
+/// Why frames that XDP sends would not arrive; empty: they do.
+std::string why_not(const ServedInterface& interface, std::string_view kind) {
+  if (!interface.is_native()) return "its XDP is generic, and packets may be merged ones";
+  const auto features = XdpFeatures::of(interface.id());
+  if (features && features->can_send()) return {};
+  if (kind == "veth") {
+    return features
+               ? "its peer takes no XDP frames; turn GRO on there (ethtool -K PEER gro on), or "
+                 "attach an XDP program to it"
+               : "Linux before 6.3 does not tell whether its peer takes XDP frames";
+  }
+  return features ? "its driver cannot send XDP frames" : std::string();
+}
+
+}  // namespace
+
+/// Finds out whether XDP can send out of an interface, and tells the director when that changes.
+void LinuxDatapath::watch_sending(std::size_t number) {
+  auto& served = interfaces_[number];
+  auto& sending = served.sending;
+  const auto& interface = *served.opened;
+  if (sending.pause > 0 && --sending.pause > 0) return;
+  const auto errors = xdp_send_errors(interface.name()).value_or(0);
+  if (sending.is_possible && errors > sending.errors) {
+    sending.pause = kPauseTicks;
+    stop_sending(number, fmt::format("{} frames were lost on their way out by XDP",
+                                     errors - sending.errors));
+  }
+  sending.errors = errors;
+  if (sending.pause > 0) return;
+  const auto trouble = why_not(interface, served.plan.link.kind);
+  if (!trouble.empty()) return stop_sending(number, trouble);
+  if (sending.is_possible) return;
+  const auto slot = static_cast<std::uint32_t>(number);
+  if (const auto told = program_->set_flow_device(slot, interface.id()); !told) {
+    return stop_sending(number, told.error());
+  }
+  sending.is_possible = true;
+  sending.has_told = false;
+  director_.add_fast_device(interface.id(), static_cast<std::uint16_t>(slot));
+}
+
+void LinuxDatapath::stop_sending(std::size_t number, std::string_view why) {
+  auto& sending = interfaces_[number].sending;
+  const auto& interface = *interfaces_[number].opened;
+  if (sending.is_possible) director_.remove_fast_device(interface.id());
+  sending.is_possible = false;
+  if (sending.has_told) return;
+  sending.has_told = true;
+  log_(LogLevel::kWarning,
+       fmt::format("interface {}: no fast path out of it: {}", interface.name(), why));
+}
+
+}  // namespace lb::datapath

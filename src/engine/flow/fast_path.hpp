@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/connections.hpp"
+#include "engine/flow/fast_path_status.hpp"
+#include "engine/flow/flow_ends.hpp"
+#include "engine/flow/flow_hops.hpp"
+#include "engine/flow/flow_table.hpp"
+#include "engine/network_view.hpp"
+#include "engine/settings.hpp"
+#include "engine/zeroed_array.hpp"
+
+namespace lb::engine {
+
+/// Publishes connections to XDP, which then forwards their plain packets by itself.
+///
+/// A cache of what the engine would do, never more: a connection is offered after each of its
+/// packets that the engine forwards, and published if the next plain one needs nothing but the same
+/// rewrite. What is missing or out of date in the table costs a packet its short way, and the offer
+/// that follows puts it right. Connections with a helper, of one packet, with a half-known client
+/// or a missing server stay with the engine.
+class FastPath {
+ public:
+  /// Longest idle time of a published connection: ages of flows count modulo five hours.
+  static constexpr std::uint32_t kLongestTimeout = 4 * 3600;
+
+  /// All that is handed in must outlive this; `memory.settings` gets a layout and no flows.
+  FastPath(const FlowMemory& memory, Connections& connections, DestinationTable& destinations,
+           NetworkView& network, const Settings& settings, model::Counters& totals);
+  ~FastPath();
+  FastPath(const FastPath&) = delete;
+  FastPath& operator=(const FastPath&) = delete;
+
+  /// Whether XDP uses the table; both ways at any time.
+  void enable(bool enabled) noexcept;
+  [[nodiscard]] FlowHops& hops() noexcept { return hops_; }
+  [[nodiscard]] FastPathStatus status() const noexcept;
+
+  /// A packet of connection `id` (with `is_reply`: an answer) went its way.
+  void offer(ConnectionId id, bool is_reply, Timestamp now) noexcept;
+  /// Takes the connection out of the table. Its destination must still be bound.
+  void withdraw(ConnectionId id, Timestamp now) noexcept;
+  /// A connection with the reply tuple of `record` is made: answers are its from now on, not those
+  /// of an older one (until it goes).
+  void displace_reply(const ConnectionRecord& record, Timestamp now) noexcept;
+  /// Moves the connection's expiry on if XDP has forwarded packets of it meanwhile.
+  void refresh_expiry(ConnectionId id, Timestamp now) noexcept;
+
+  /// What packets to `destination` need has changed, or it went out of service.
+  void destination_changed(Destination& destination, Timestamp now) noexcept;
+  /// Settings that packets are forwarded by may have changed.
+  void settings_changed() noexcept { ++generation_; }
+  /// Adds what XDP has counted for `destination` to its statistics, its service's and the totals.
+  void count(Destination& destination) noexcept;
+  /// As `count`, for all.
+  void count_all() noexcept;
+  /// Follows changes of the network and counts, a bounded number of destinations a call.
+  void advance(Timestamp now) noexcept;
+
+ private:
+  struct TargetUse {
+    std::uint32_t flows = 0;
+    std::uint32_t hop = 0;         // number; holds a reference
+    std::uint32_t place = 0;       // in active_
+    std::uint64_t generation = 0;  // of all it depends on, when it was written
+  };
+  void follow_network() noexcept;
+  [[nodiscard]] bool is_plain(ConnectionId id) noexcept;
+  [[nodiscard]] bool is_between_servers(const ConnectionRecord& record) const noexcept;
+  void offer_request(ConnectionId id, Timestamp now) noexcept;
+  void offer_reply(ConnectionId id, Timestamp now) noexcept;
+  void withdraw_request(ConnectionRecord& record, Timestamp now) noexcept;
+  void withdraw_reply(ConnectionRecord& record, Timestamp now) noexcept;
+  [[nodiscard]] std::uint64_t reply_words(const ConnectionRecord& record) const noexcept;
+  void erase_reply(const ConnectionRecord& record, std::uint64_t words, Timestamp now) noexcept;
+  [[nodiscard]] FlowEnd virtual_end(const ConnectionRecord& record) const noexcept;
+  [[nodiscard]] FlowEnd real_end(const ConnectionRecord& record) const noexcept;
+  void retain_target(Destination& destination, Timestamp now) noexcept;
+  void release_target(std::uint32_t id, Timestamp now) noexcept;
+  void write_target(Destination& destination, Timestamp now) noexcept;
+  [[nodiscard]] flow_target describe(Destination& destination, std::uint32_t& hop,
+                                     Timestamp now) noexcept;
+  [[nodiscard]] std::uint64_t clock(Timestamp now) const noexcept;
+  [[nodiscard]] std::int64_t last_seen_ms(std::uint64_t words, Timestamp now) const noexcept;
+
+  const FlowMemory memory_;
+  Connections& connections_;
+  DestinationTable& destinations_;
+  NetworkView& network_;
+  const Settings& settings_;
+  model::Counters& totals_;
+  FlowTable flows_;
+  FlowEnds ends_;
+  FlowHops hops_;
+  std::vector<TargetUse> targets_;        // by id of the destination
+  std::vector<std::uint32_t> active_;     // ids of targets with flows
+  ZeroedArray<flow_counters> counted_;    // by id: what has been added so far
+  std::size_t cursor_ = 0;                // of active_
+  std::uint64_t network_generation_ = 0;  // as the hops show it
+  std::uint64_t generation_ = 1;          // raised when all targets must be looked at
+  std::uint64_t refused_ = 0;
+  bool is_enabled_ = false;
+};
+
+}  // namespace lb::engine
