@@ -57,8 +57,8 @@ constexpr Known kKnown[] = {
 
 std::string full(const Known& known) { return std::string("net.ipv4.vs.") + known.name; }
 
-TEST(SettingNames, AreThoseOfTheKernelAndTwoOfOurOwn) {
-  std::vector<std::string> names{"sluice.quirk_icmpv6_checksum",
+TEST(SettingNames, AreThoseOfTheKernelAndSomeOfOurOwn) {
+  std::vector<std::string> names{"sluice.fast_path", "sluice.quirk_icmpv6_checksum",
                                  "sluice.quirk_ipv6_extension_state"};
   for (const auto& known : kKnown) names.push_back(full(known));
   std::vector<std::string> there;

@@ -21,6 +21,7 @@ enum Flag : int {
   kSocketGroup = 'g',
   kRules = 'r',
   kXdpMode = 'x',
+  kFastPath = 'p',
   kLogLevel = 'l',
   kLogFormat = 'f',
   kVersion = 'V',
@@ -34,6 +35,7 @@ constexpr std::array kLongOptions{
     option{"socket-group", required_argument, nullptr, kSocketGroup},
     option{"rules", required_argument, nullptr, kRules},
     option{"xdp-mode", required_argument, nullptr, kXdpMode},
+    option{"fast-path", required_argument, nullptr, kFastPath},
     option{"log-level", required_argument, nullptr, kLogLevel},
     option{"log-format", required_argument, nullptr, kLogFormat},
     option{"version", no_argument, nullptr, kVersion},
@@ -41,7 +43,7 @@ constexpr std::array kLongOptions{
     option{nullptr, 0, nullptr, 0},
 };
 
-constexpr const char* kShortOptions = ":c:i:t:g:r:x:l:f:Vh";
+constexpr const char* kShortOptions = ":c:i:t:g:r:x:p:l:f:Vh";
 
 using Change = std::function<tl::expected<void, std::string>(Configuration&)>;
 
@@ -65,6 +67,12 @@ tl::expected<std::uint32_t, std::string> parse_table_size(std::string_view text)
   return check_table_size(number);
 }
 
+tl::expected<std::int32_t, std::string> parse_switch(std::string_view text) {
+  if (text == "on") return 1;
+  if (text == "off") return 0;
+  return tl::unexpected(fmt::format("'{}' is neither on nor off", text));
+}
+
 /// What `flag` with `value` changes in the configuration.
 Change change_of(int flag, const std::string& value) {
   switch (flag) {
@@ -74,6 +82,9 @@ Change change_of(int flag, const std::string& value) {
     case kXdpMode:
       return set_parsed(
           value, parse_xdp_mode, [](Configuration & c) -> auto& { return c.datapath.xdp_mode; });
+    case kFastPath:
+      return set_parsed(
+          value, parse_switch, [](Configuration & c) -> auto& { return c.settings.fast_path; });
     case kLogLevel:
       return set_parsed(
           value, parse_log_level, [](Configuration & c) -> auto& { return c.log_level; });
@@ -175,6 +186,8 @@ ipvsadm tells it, on the interfaces it is given.
   -i, --interface NAME      serve this interface; may be repeated
                             (default: every Ethernet interface that is up)
   -x, --xdp-mode MODE       auto (default), native or generic
+  -p, --fast-path on|off    whether XDP forwards established connections by itself
+                            (default on; at run time: sluice sysctl sluice.fast_path=0)
   -t, --table-size N        room for N connections (default 65536)
   -r, --rules FILE          start with these rules, as "ipvsadm -S" writes them
   -g, --socket-group GROUP  let members of GROUP use the control socket
