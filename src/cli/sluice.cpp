@@ -26,6 +26,7 @@ constexpr std::string_view kUsage =
     "  mark ...         the rules that give packets firewall marks (see `sluice mark help')\n"
     "  sysctl [NAME[=VALUE] ...]\n"
     "                   shows or changes settings (net.ipv4.vs.*)\n"
+    "  run -- COMMAND   runs stock programs of IPVS (ipvsadm, keepalived) with this director\n"
     "  realserver ...   prepares this machine as a real server (see `sluice realserver help')\n"
     "  help             this text\n"
     "  version          the version of sluice\n"

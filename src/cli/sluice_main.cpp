@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/run.hpp"
 #include "cli/sluice.hpp"
 #include "cli/socket_transport.hpp"
 #include "cli/terminal.hpp"
@@ -17,6 +18,9 @@ int main(int argc, char** argv) {
     return lb::realserver::main(std::span(arguments).subspan(1));
   }
 #endif
+  if (arguments.size() > 1 && arguments[1] == "run") {
+    return lb::cli::run_with_library(std::span(arguments).subspan(2));
+  }
   lb::cli::SocketTransport transport;
   const auto input =
       lb::cli::sluice_reads_input(arguments) ? lb::cli::read_standard_input() : std::string();

@@ -7,6 +7,7 @@
 #include <array>
 #include <cerrno>
 
+#include "net/bytes.hpp"
 #include "wire/ipvs_attributes.hpp"
 #include "wire/mark_messages.hpp"
 
@@ -271,9 +272,7 @@ std::string_view file_piece(const MessageView& message) noexcept {
   if (!message.has_command || command != SluiceCommand::kNewFile) return {};
   const auto table = AttributeTable::parse(message.attributes, kRules);
   if (!table) return {};
-  const auto data = table->bytes(kFilePiece);
-  // char may alias any object, std::byte included.
-  return {static_cast<const char*>(static_cast<const void*>(data.data())), data.size()};
+  return net::as_text(table->bytes(kFilePiece));
 }
 
 Result<std::string> parse_file_request(const MessageView& request) {
