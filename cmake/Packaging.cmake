@@ -26,6 +26,15 @@ install(FILES ${PROJECT_BINARY_DIR}/packaging/sluiced.service
 install(FILES ${PROJECT_BINARY_DIR}/packaging/sluice-realserver.service
         DESTINATION ${units} COMPONENT sluice-realserver)
 
+# A drop-in for another package's unit: whoever wants it puts it into place.
+configure_file(${packaging}/keepalived-sluice.conf.in
+               ${PROJECT_BINARY_DIR}/packaging/keepalived-sluice.conf @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/packaging/keepalived-sluice.conf
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/sluice COMPONENT sluice)
+if(TARGET sluice-ipvs)
+  install(TARGETS sluice-ipvs DESTINATION ${CMAKE_INSTALL_LIBDIR}/sluice COMPONENT sluice)
+endif()
+
 install(FILES ${packaging}/sluice.toml ${packaging}/rules
         DESTINATION ${CMAKE_INSTALL_FULL_SYSCONFDIR}/sluice COMPONENT sluice)
 install(FILES ${packaging}/sluice-realserver.default RENAME sluice-realserver

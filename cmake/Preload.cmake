@@ -1,6 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-include(GNUInstallDirs)
-
 # sluice_preload_library(): build/lib/libsluice-ipvs.so, which unmodified programs are run with
 # (LD_PRELOAD, `sluice run`). It goes into processes of others: no C++ library beside theirs, and
 # nothing is visible but the functions that it replaces. Sanitizers must come first into a process,
@@ -25,5 +23,4 @@ function(sluice_preload_library)
   target_include_directories(sluice-ipvs PRIVATE ${PROJECT_SOURCE_DIR}/src)
   target_link_options(sluice-ipvs PRIVATE -static-libstdc++ -static-libgcc -Wl,--exclude-libs,ALL
                       -Wl,--gc-sections)
-  install(TARGETS sluice-ipvs LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/sluice)
 endfunction()
