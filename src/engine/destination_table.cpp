@@ -29,6 +29,15 @@ Destination& DestinationTable::create(const model::ServiceKey& service,
   return *destinations_[id];
 }
 
+bool DestinationTable::has_tunnel(const net::IpAddress& end, net::Port port) const noexcept {
+  return std::any_of(destinations_.begin(), destinations_.end(), [&](const auto& destination) {
+    if (destination == nullptr || !destination->is_available) return false;
+    const auto& spec = destination->spec;
+    const auto own = spec.tunnel.type == model::TunnelType::kGue ? spec.tunnel.port : net::Port{};
+    return spec.method == model::ForwardingMethod::kTunnel && own == port && spec.address == end;
+  });
+}
+
 void DestinationTable::discard(Destination& destination, Timestamp now) {
   destination.is_available = false;
   destination.service = nullptr;

@@ -25,6 +25,9 @@ class DestinationTable {
   [[nodiscard]] const Destination& at(std::uint32_t id) const noexcept {
     return *destinations_[id];
   }
+  /// Whether a destination in use is reached by a tunnel to `end`; `port` is that of GUE, else 0.
+  /// Looks at each: for errors about packets of servers that were removed.
+  [[nodiscard]] bool has_tunnel(const net::IpAddress& end, net::Port port) const noexcept;
   /// Puts a removed destination aside.
   void discard(Destination& destination, Timestamp now);
   /// Takes a destination that was removed from `service` back out of the trash; null if there is

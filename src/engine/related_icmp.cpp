@@ -112,11 +112,14 @@ TunnelError find_tunneled(DirectorState& state, const PacketContext& context,
     const auto id = state.connections.find(flow.protocol, flow.client, flow.virtual_end);
     if (id == 0) return {};
     const auto* destination = state.connections.destination(state.connections.at(id));
-    // What comes from the end of no tunnel that is in use is the host's.
-    if (destination == nullptr || !destination->is_available ||
-        destination->spec.tunnel.type != type ||
+    if (destination == nullptr || destination->spec.tunnel.type != type ||
         destination->spec.method != model::ForwardingMethod::kTunnel ||
         destination->spec.address != quoted.destination) {
+      return {};
+    }
+    // What comes from the end of no tunnel that is in use is the host's.
+    const auto port = type == model::TunnelType::kGue ? quoted.destination_port : net::Port{};
+    if (!destination->is_available && !state.destinations.has_tunnel(quoted.destination, port)) {
       return {};
     }
     return {id, *inner};

@@ -217,11 +217,15 @@ class CaseReader {
   }
 
   Error add_expected(ReceiveStep& step, PacketText& packet, bool to_client) {
-    const bool is_own_error = packet.is_icmp_error() && !packet.inner;
+    // An error about a tunnel packet ends here, and the director makes one about what was inside.
+    const bool is_relayed = came_.is_icmp_error() && came_.inner && came_.inner->is_tunnel();
+    const bool is_own_error = packet.is_icmp_error() && (!packet.inner || is_relayed);
     if (is_own_error) {
       if (!packet.tos && packet.source.address.is_v4()) packet.tos = kErrorTos;
       if (!packet.ttl) packet.ttl = 64;
       packet.dont_fragment = false;
+    }
+    if (is_own_error && !packet.inner) {
       // It quotes as much of what came as fits 576 bytes (RFC 1812), or 1280 of IPv6.
       packet.inner = std::make_shared<PacketText>(came_);
       // The size is looked at after the hop is counted, all else before.
@@ -230,6 +234,8 @@ class CaseReader {
           packet.icmp_type == (is_v4 ? 3 : 2) && packet.icmp_code == (is_v4 ? 4 : 0);
       if (too_big) packet.inner->ttl = static_cast<std::uint8_t>(came_.ttl.value_or(63) - 1);
       packet.length = is_v4 ? 576 - 28 : 1280 - 48;
+    } else if (is_own_error) {
+      // As the case has it.
     } else if (packet.is_tunnel() && packet.inner) {
       inherit(*packet.inner, came_, true);
       const auto hop = packet.inner->ttl;

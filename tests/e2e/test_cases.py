@@ -4,13 +4,15 @@
 The same files are played to the engine (ipvs-replay) and, as far as they are text, to the kernel's
 IPVS (tests/kernel/run). Of recorded ones the inputs are played, and the engine must make the same
 of them as the daemon did. SLUICED_ARGUMENTS are further arguments for the daemon; SLUICE_CASES
-names other files and folders. wire.exceptions lists what cannot be played, with the reason.
+names other files and folders (of recorded ones the variants NAME-s1 ... are played only then).
+wire.exceptions lists what cannot be played, with the reason.
 """
 
 import concurrent.futures
 import json
 import os
 import pathlib
+import re
 import shlex
 import subprocess
 
@@ -32,10 +34,15 @@ def exceptions():
     return dict(line.split(None, 1) for line in lines if line and not line.startswith("#"))
 
 
+def is_variant(path):
+    return re.fullmatch(r".*-s\d+", path.stem) and "SLUICE_CASES" not in os.environ
+
+
 def parameters():
     given = [pathlib.Path(word) for word in os.environ.get("SLUICE_CASES", CASES).split()]
     paths = sorted(path for at in given for path in (
         [at] if at.is_file() else (*at.rglob("*.case"), *at.rglob("*.jsonl"))))
+    paths = [path for path in paths if not is_variant(path)]
     left_out = exceptions()
     return [pytest.param(path, id=path.stem,
                          marks=pytest.mark.skip(left_out[path.stem]) if path.stem in left_out else ())

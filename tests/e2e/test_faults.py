@@ -4,6 +4,7 @@ many clients, a peer that freezes."""
 
 import os
 import signal
+import struct
 import subprocess
 import time
 
@@ -131,6 +132,79 @@ def test_a_hundred_clients_at_once(lab):
     counts = everything.communicate(timeout=30)[0].split()
     # Three lines of heading, a service with a server, and 300 without.
     assert counts == [str(3 + 2 + 300)] * 100
+
+
+JUMPING_CLOCKS = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <time.h>
+
+/* Seconds that the clocks are ahead: the wall's, then the monotonic one's. */
+static const volatile long *ahead;
+
+__attribute__((constructor)) static void start(void) {
+  const int file = open(getenv("CLOCKS"), O_RDONLY);
+  ahead = mmap(NULL, 2 * sizeof(long), PROT_READ, MAP_SHARED, file, 0);
+}
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+  static int (*real)(clockid_t, struct timespec *);
+  if (!real) real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
+  const int result = real(clock, now);
+  now->tv_sec += ahead[clock != CLOCK_REALTIME];
+  return result;
+}
+"""
+HOUR = 3600
+
+
+def test_clocks_that_jump(lab, monkeypatch):
+    """The wall clock goes anywhere: nothing changes. The monotonic one, after the machine was
+    stopped: connections that are too old are gone, new ones work."""
+    source, library, clocks = (lab.directory / name for name in ("c.c", "c.so", "clocks"))
+    source.write_text(JUMPING_CLOCKS)
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+
+    def jump(wall, monotonic):
+        with clocks.open("r+b") as file:
+            file.write(struct.pack("ll", wall, monotonic))
+
+    clocks.write_bytes(bytes(16))
+    cluster = Cluster(lab, servers=1)
+    with monkeypatch.context() as patch:
+        patch.setenv("LD_PRELOAD", str(library))
+        patch.setenv("CLOCKS", str(clocks))
+        sluiced = cluster.start()
+    cluster.add_service(4, scheduler="rr", flags="-p 600")
+
+    def connections():
+        return [line.split()[1:3] for line in sluiced.ipvsadm("-Lnc").splitlines()[2:]]
+
+    assert cluster.client.fetch_many(VIP[4], 3) == {"rs1": 3}
+    before = connections()
+    assert len(before) == 4
+    for wall in (30 * 365 * 24 * HOUR, -40 * 365 * 24 * HOUR, 0):
+        jump(wall, 0)
+        assert cluster.client.fetch_many(VIP[4], 3) == {"rs1": 3}
+    assert len(connections()) == 4 + 9
+    jump(0, 5 * 60)  # closed connections live two minutes, the template ten
+    wait_until(lambda: [state for _, state in connections()] == ["ASSURED"],
+               f"only the template stays of {connections()}")
+    assert cluster.client.fetch_many(VIP[4], 3) == {"rs1": 3}
+    jump(0, 24 * 365 * HOUR)
+    wait_until(lambda: connections() == [], "all is gone after a year")
+    assert cluster.client.fetch_many(VIP[4], 3) == {"rs1": 3}
+    rates = sluiced.ipvsadm("-Ln --rate")
+    assert max(int(word) for line in rates.splitlines()[3:] for word in line.split()[-5:]) < 10000
+    # Back again, which Linux never does: nothing is lost and nobody waits.
+    jump(0, 0)
+    assert cluster.client.fetch_many(VIP[4], 3) == {"rs1": 3}
+    sluiced.ipvsadm("-Ln", timeout=5)
+    log = sluiced.log.read_text()
+    assert "error" not in log, log
 
 
 FROZEN = """

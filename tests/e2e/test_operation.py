@@ -230,6 +230,24 @@ def test_a_wrong_line_of_many_rules_is_named(lab, director):
     assert len(sluiced.ipvsadm("-Sn").splitlines()) == 10000
 
 
+def test_ipvsadm_restores_around_a_wrong_line(lab, director):
+    """As ipvsadm -R has it: what the director refuses is told and passed over, the rest is done; a
+    line that is no command ends it, and what came before stays."""
+    sluiced = Sluiced(director)
+    lines = ["-A -t 198.51.100.10:80 -s rr"]
+    lines += [f"-a -t 198.51.100.10:80 -r 10.{n // 62500}.{n // 250 % 250}.{n % 250 + 1}:80 -m"
+              for n in range(9999)]
+    for wrong, status, told, left in (
+            ("-a -t 198.51.100.99:80 -r 10.0.0.1:80 -m", 0, "Service not defined", 9999),
+            ("-a -t 198.51.100.10:80 -r nonsense::1:99999 -m", 2,
+             "illegal real server address[:port] specified", 4999)):
+        sluiced.ipvsadm("-C")
+        rules = "\n".join(lines[:4999] + [wrong] + lines[5000:]) + "\n"
+        done = director.attempt(BIN / "ipvsadm", "-R", input=rules, timeout=30)
+        assert done.returncode == status and done.stderr.strip() == told, done.stderr
+        assert len(sluiced.ipvsadm("-Sn").splitlines()) == left
+
+
 def test_every_setting_of_the_kernel(lab, director):
     """Each net.ipv4.vs.* can be in the file and be changed by its name."""
     file = lab.directory / "sluiced.toml"

@@ -311,7 +311,10 @@ flow_target FastPath::describe(Destination& destination, std::uint32_t& hop,
   flow_target punt{};
   if (!destination.is_available) return punt;
   const auto& spec = destination.spec;
-  const auto& route = route_of(network_, destination);
+  // Not kept: an error about a tunnel packet tells the MTU that the engine's own packets met last.
+  const auto route = destination.route.generation == network_.generation()
+                         ? destination.route
+                         : look_up_route(network_, destination.spec.address);
   flow_target target{};
   target.port = spec.port.to_network();
   target.family = static_cast<std::uint8_t>(spec.address.family());
