@@ -29,12 +29,13 @@ Destination& DestinationTable::create(const model::ServiceKey& service,
   return *destinations_[id];
 }
 
-bool DestinationTable::has_tunnel(const net::IpAddress& end, net::Port port) const noexcept {
+bool DestinationTable::has_tunnel(const net::IpAddress& end, model::TunnelType type,
+                                  net::Port port) const noexcept {
   return std::any_of(destinations_.begin(), destinations_.end(), [&](const auto& destination) {
     if (destination == nullptr || !destination->is_available) return false;
     const auto& spec = destination->spec;
-    const auto own = spec.tunnel.type == model::TunnelType::kGue ? spec.tunnel.port : net::Port{};
-    return spec.method == model::ForwardingMethod::kTunnel && own == port && spec.address == end;
+    return spec.method == model::ForwardingMethod::kTunnel && spec.tunnel.type == type &&
+           (type != model::TunnelType::kGue || spec.tunnel.port == port) && spec.address == end;
   });
 }
 

@@ -25,9 +25,10 @@ class DestinationTable {
   [[nodiscard]] const Destination& at(std::uint32_t id) const noexcept {
     return *destinations_[id];
   }
-  /// Whether a destination in use is reached by a tunnel to `end`; `port` is that of GUE, else 0.
+  /// Whether a destination in use is reached by such a tunnel to `end`; the port matters for GUE.
   /// Looks at each: for errors about packets of servers that were removed.
-  [[nodiscard]] bool has_tunnel(const net::IpAddress& end, net::Port port) const noexcept;
+  [[nodiscard]] bool has_tunnel(const net::IpAddress& end, model::TunnelType type,
+                                net::Port port) const noexcept;
   /// Puts a removed destination aside.
   void discard(Destination& destination, Timestamp now);
   /// Takes a destination that was removed from `service` back out of the trash; null if there is

@@ -118,8 +118,8 @@ TunnelError find_tunneled(DirectorState& state, const PacketContext& context,
       return {};
     }
     // What comes from the end of no tunnel that is in use is the host's.
-    const auto port = type == model::TunnelType::kGue ? quoted.destination_port : net::Port{};
-    if (!destination->is_available && !state.destinations.has_tunnel(quoted.destination, port)) {
+    if (!destination->is_available &&
+        !state.destinations.has_tunnel(quoted.destination, type, quoted.destination_port)) {
       return {};
     }
     return {id, *inner};
