@@ -6,10 +6,8 @@
 #include <vector>
 
 #include "control/request_handler.hpp"
-#include "engine/director.hpp"
-#include "fuzz/expect.hpp"
+#include "fuzz/director_world.hpp"
 #include "fuzz/input.hpp"
-#include "fuzz/world.hpp"
 #include "wire/netlink.hpp"
 
 namespace {
@@ -36,13 +34,12 @@ void ask(const lb::control::RequestHandler& handler, std::span<const std::byte> 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  lb::engine::NetworkView network;
-  lb::fuzz::fill(network);
-  lb::engine::Director director({.connection_capacity = 16, .missing_schedulers = {}}, network);
-  const lb::control::RequestHandler handler(director, nullptr);
+  auto& world = lb::fuzz::serve<lb::fuzz::DirectorWorld>(16U);
+  const lb::control::RequestHandler handler(world.director, nullptr);
   lb::fuzz::Input input(data, size);
   for (int i = 0; i < kMaxRequests && !input.is_empty(); ++i) {
     ask(handler, input.take(input.half()));
   }
+  world.clear();
   return 0;
 }

@@ -2,9 +2,8 @@
 // A director under a sequence of configuration changes, packets from both sides and time.
 //
 // The input is a list of steps: one byte that names the step, then its operands (see Player).
-// What must hold after each: no more connections than fit, right checksums out of right ones in,
-// no drop for an internal reason. At the end: counts that agree with the listing, and nothing
-// left when all is deleted and time has passed.
+// What must hold after each: see PacketWorld. At the end: counts that agree with the listing, and
+// nothing left when all is deleted and time has passed.
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -13,24 +12,15 @@
 #include <span>
 #include <vector>
 
-#include "engine/director.hpp"
-#include "engine/testing/checksum_oracle.hpp"
-#include "engine/testing/packet_builder.hpp"
-#include "fuzz/expect.hpp"
 #include "fuzz/input.hpp"
-#include "fuzz/world.hpp"
+#include "fuzz/packet_world.hpp"
 
 namespace lb::fuzz {
 namespace {
 
 using engine::InterfaceId;
-using engine::Verdict;
-using engine::test::ChecksumOracle;
 using engine::test::Frame;
 
-constexpr std::uint32_t kCapacity = 24;
-constexpr std::size_t kHeadroom = 128;
-constexpr std::size_t kLargestFrame = 9000;
 constexpr std::size_t kMaxSteps = 400;
 
 constexpr std::array<const char*, 16> kSchedulers{"rr", "wrr", "lc",  "wlc", "lblc", "lblcr",
@@ -46,21 +36,15 @@ net::Port port(std::uint8_t selector) {
 
 class Player {
  public:
-  Player(const std::uint8_t* data, std::size_t size)
-      : input_(data, size),
-        director_({.connection_capacity = kCapacity, .missing_schedulers = {}}, network_),
-        buffer_(kHeadroom + kLargestFrame) {
-    fill(network_);
-    director_.advance(now_);
-  }
+  Player(PacketWorld& world, const std::uint8_t* data, std::size_t size)
+      : input_(data, size), world_(world), director_(world.director), network_(world.network) {}
 
   void play() {
     for (std::size_t i = 0; i < kMaxSteps && !input_.is_empty(); ++i) {
       step();
-      check_connections();
+      world_.check_capacity();
     }
-    check_counts();
-    finish();
+    world_.finish();
   }
 
  private:
@@ -200,8 +184,7 @@ class Player {
     using std::chrono::milliseconds;
     constexpr std::array kUnits{1, 1000, 60000, -1000};
     const unsigned value = input_.byte();
-    now_ = now_ + milliseconds(kUnits[value % 4]) * static_cast<int>(1 + value / 4);
-    director_.advance(now_, 1 + value);
+    world_.wait(milliseconds(kUnits[value % 4]) * static_cast<int>(1 + value / 4), 1 + value);
   }
 
   void other_command() {
@@ -221,7 +204,7 @@ class Player {
             director_.set_timeouts({.tcp = value, .tcp_fin = input_.byte(), .udp = value % 7U}));
         break;
       default:
-        check_counts();
+        world_.check_counts();
         break;
     }
   }
@@ -289,7 +272,7 @@ class Player {
   // error about it, a packet on its way back.
   void follow_up() {
     const unsigned kind = input_.byte();
-    auto frame = (kind & 1U) != 0 || sent_.empty() ? received_ : sent_;
+    auto frame = (kind & 1U) != 0 || world_.sent.empty() ? world_.received : world_.sent;
     const auto headers = net::parse_frame(frame);
     const auto side = (kind & 2U) != 0 ? kInside : kOutside;
     if (!headers || (kind & 4U) != 0) {
@@ -308,7 +291,8 @@ class Player {
   }
 
   void fragment() {
-    const auto headers = net::parse_frame(received_);
+    const auto before = world_.received;
+    const auto headers = net::parse_frame(before);
     if (!headers || headers->family() != net::Family::kIpv4 || headers->transport_offset != 34 ||
         headers->end <= 34) {
       return;
@@ -316,102 +300,27 @@ class Player {
     const std::size_t whole = headers->end - 34;
     const auto offset = (std::size_t{input_.byte()} * 8) % whole / 8 * 8;
     const auto size = (1 + std::size_t{input_.byte()}) * 8;
-    const auto before = received_;
-    auto trimmed = received_;
+    auto trimmed = before;
     trimmed.resize(headers->end);
     process(engine::test::fragment_of(trimmed, offset, size), kOutside);
-    received_ = before;
+    world_.received = before;
   }
 
   static InterfaceId other(InterfaceId side) { return side == kOutside ? kInside : kOutside; }
 
-  void process(Frame frame, InterfaceId ingress) {
-    if (frame.size() > kLargestFrame) frame.resize(kLargestFrame);
-    const auto headers = net::parse_frame(frame);
-    const bool is_sound =
-        headers && !headers->is_fragment() && ChecksumOracle::fault(frame).empty();
-    std::copy(frame.begin(), frame.end(), buffer_.begin() + kHeadroom);
-    net::Packet packet(buffer_, kHeadroom, frame.size());
-    packet.mark = static_cast<std::uint32_t>(frame.size() % 5);
-    packet.routed_locally = frame.size() % 7 == 6;
-    outputs_.clear();
-    const auto verdict = director_.process(packet, ingress, now_, outputs_);
-    received_ = std::move(frame);
-    sent_.clear();
-    expect(verdict.kind != Verdict::Kind::kDrop || verdict.reason != engine::DropReason::kInternal,
-           "no drop for an internal reason");
-    const bool leaves =
-        verdict.kind == Verdict::Kind::kSend || verdict.kind == Verdict::Kind::kResolve;
-    if (leaves || verdict.kind == Verdict::Kind::kHost) {
-      const auto bytes = packet.bytes();
-      sent_.assign(bytes.begin(), bytes.end());
-      if (is_sound) check_checksums(sent_);
-    }
-    if (leaves) expect(net::parse_frame(sent_).has_value(), "what is sent is a whole packet");
-    for (const auto& output : outputs_.frames()) {
-      expect(net::parse_frame(output.frame).has_value(), "what else is sent is a whole packet");
-      if (is_sound) check_checksums(output.frame);
-      if (sent_.empty()) sent_.assign(output.frame.begin(), output.frame.end());
-    }
-  }
-
-  static void check_checksums(std::span<const std::byte> frame) {
-    const auto fault = ChecksumOracle::fault(frame);
-    expect(fault.empty(), fault);
-  }
-
-  void check_connections() const {
-    expect(director_.connection_count() <= director_.connection_capacity(),
-           "no more connections than fit");
-  }
-
-  [[nodiscard]] std::vector<model::ConnectionInfo> connections() const {
-    std::vector<model::ConnectionInfo> listed;
-    std::optional<std::uint32_t> cursor = 0;
-    while (cursor) cursor = director_.list_connections(*cursor, 7, listed);
-    return listed;
-  }
-
-  void check_counts() const {
-    expect(connections().size() == director_.connection_count(), "every connection is listed");
-    std::uint64_t bound = 0;
-    for (const auto& key : director_.service_keys()) {
-      expect(director_.has_service(key), "listed services are found");
-      for (const auto& info : director_.destinations(key)) {
-        bound += std::uint64_t{info.active_connections} + info.inactive_connections +
-                 info.persistent_connections;
-      }
-    }
-    expect(bound <= director_.connection_count(), "destinations count only connections there are");
-  }
-
-  // Longer than the longest timeout (65535 s of a template), and again for those that others held.
-  void finish() {
-    director_.flush();
-    for (int i = 0; i < 4; ++i) {
-      now_ = now_ + std::chrono::hours(48);
-      while (director_.advance(now_)) {
-      }
-    }
-    expect(director_.connection_count() == 0, "nothing is left when all time is over");
-    expect(director_.service_count() == 0, "nothing is left of the services");
-  }
+  void process(const Frame& frame, InterfaceId ingress) { world_.process(frame, ingress); }
 
   Input input_;
-  engine::NetworkView network_;
-  engine::Director director_;
-  engine::Outputs outputs_;
-  std::vector<std::byte> buffer_;
-  Timestamp now_{std::chrono::hours(1)};
+  PacketWorld& world_;
+  engine::Director& director_;
+  engine::NetworkView& network_;
   InterfaceId last_side_ = kInside;
-  Frame received_;
-  Frame sent_;
 };
 
 }  // namespace
 }  // namespace lb::fuzz
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  lb::fuzz::Player(data, size).play();
+  lb::fuzz::Player(lb::fuzz::serve<lb::fuzz::PacketWorld>(), data, size).play();
   return 0;
 }

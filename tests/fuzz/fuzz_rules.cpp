@@ -5,8 +5,10 @@
 #include "fuzz/command_world.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  lb::fuzz::CommandWorld world;
+  auto& world = lb::fuzz::serve<lb::fuzz::CommandWorld>();
   world.run({"-R"}, std::string(data, data + size));
-  lb::fuzz::check_that_save_and_restore_agree(world);
+  // As dear as the rules themselves: not for every input.
+  if (size % 4 == 0) lb::fuzz::check_that_save_and_restore_agree(world);
+  world.clear();
   return 0;
 }

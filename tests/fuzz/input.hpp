@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <string_view>
 
 namespace lb::fuzz {
 
@@ -35,5 +37,13 @@ class Input {
  private:
   std::span<const std::byte> rest_;
 };
+
+/// Takes the part of `rest` in front of the first `separator`; nothing if `rest` is empty.
+inline std::optional<std::string_view> take_until(std::string_view& rest, char separator) {
+  if (rest.empty()) return std::nullopt;
+  const auto part = rest.substr(0, rest.find(separator));
+  rest.remove_prefix(std::min(part.size() + 1, rest.size()));
+  return part;
+}
 
 }  // namespace lb::fuzz

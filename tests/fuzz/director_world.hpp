@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "engine/director.hpp"
+#include "fuzz/expect.hpp"
+#include "fuzz/world.hpp"
+
+namespace lb::fuzz {
+
+/// A director in its network. Making one is far dearer than what an input does with it, so that
+/// one serves many inputs, one after the other (`serve`), and is cleared in between.
+class DirectorWorld {
+ public:
+  explicit DirectorWorld(std::uint32_t capacity)
+      : director({.connection_capacity = capacity, .missing_schedulers = {}}, network) {
+    fill(network);
+    director.advance(now);
+    timeouts_ = director.timeouts();
+    generation_ = network.generation();
+  }
+
+  /// Takes everything back to where it began but for the time, and checks that nothing is left.
+  void clear() {
+    director.flush();
+    director.flush_mark_rules();
+    director.set_settings({});
+    static_cast<void>(director.set_timeouts(timeouts_));
+    // Longer than the longest timeout (65535 s of a template), and again for those that others
+    // held.
+    for (int i = 0; i < 4 && (i == 0 || director.connection_count() != 0); ++i) {
+      now = now + std::chrono::hours(20);
+      while (director.advance(now)) {
+      }
+    }
+    expect(director.connection_count() == 0, "nothing is left when all time is over");
+    expect(director.service_count() == 0, "nothing is left of the services");
+    if (network.generation() != generation_) {
+      network.forget_path_mtus();
+      fill_paths(network);
+      generation_ = network.generation();
+    }
+  }
+
+  engine::NetworkView network;
+  engine::Director director;
+  Timestamp now{std::chrono::hours(1)};
+
+ private:
+  model::Timeouts timeouts_;
+  std::uint64_t generation_ = 0;
+};
+
+/// A `World` to give inputs to: always the same one, until it is 50 years old. (Time in nanoseconds
+/// lasts for 292.)
+template <class World, class... Arguments>
+World& serve(const Arguments&... arguments) {
+  constexpr Timestamp kOld{std::chrono::hours(24) * 365 * 50};
+  static std::optional<World> world;
+  if (!world || world->now > kOld) world.emplace(arguments...);
+  return *world;
+}
+
+}  // namespace lb::fuzz
