@@ -2,8 +2,10 @@
 // Whatever leaves the director carries right checksums, computed anew by an independent oracle.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <tuple>
 
+#include "engine/forward/reassembler.hpp"
 #include "engine/testing/checksum_oracle.hpp"
 #include "engine/testing/lab.hpp"
 
@@ -105,6 +107,22 @@ TEST_F(Checksums, OfPacketsPutTogetherFromFragments) {
   net::store(header, 10, net::Be16());
   net::store(header, 10, net::internet_checksum(header));
   EXPECT_EQ(ChecksumOracle::fault(whole), "");
+}
+
+// As many pieces as are put together also find room on their way out.
+TEST_F(Checksums, OfAPacketInAsManyFragmentsAsAreTaken) {
+  const std::array methods{ForwardingMethod::kMasquerade, ForwardingMethod::kTunnel};
+  for (unsigned i = 0; i < methods.size(); ++i) {
+    const auto at = vip(80 + i);
+    serve(at, Protocol::kTcp, to(server(1, at.port.to_host()), methods[i]));
+    const auto frame = tcp(client(), at, kSyn, Reassembler::kMaxFragments * 8 - 20);
+    for (std::size_t n = 0; n + 1 < Reassembler::kMaxFragments; ++n) {
+      lab_.process(fragment_of(frame, n * 8, 8));
+    }
+    EXPECT_GE(send(fragment_of(frame, (Reassembler::kMaxFragments - 1) * 8, 8)).size(),
+              Reassembler::kMaxFragments);
+    EXPECT_EQ(lab_.dropped(DropReason::kOutputFull), 0U);
+  }
 }
 
 // A sender with checksum offload leaves the sum of the pseudo header in the field; forwarding

@@ -70,7 +70,8 @@ struct OutputFrame {
 /// construction; the caller takes the frames after each packet and calls `clear`.
 class Outputs {
  public:
-  static constexpr std::size_t kMaxFrames = 64;
+  /// A packet in as many fragments as the reassembler takes (128), with what a tunnel adds.
+  static constexpr std::size_t kMaxFrames = 144;
   static constexpr std::size_t kRoom = 192 * 1024;
 
   Outputs();

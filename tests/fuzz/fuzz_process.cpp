@@ -141,10 +141,7 @@ class Player {
     const unsigned kind = input_.byte();
     const auto last = input_.byte();
     model::DestinationSpec spec;
-    constexpr std::array kMethods{
-        model::ForwardingMethod::kMasquerade, model::ForwardingMethod::kMasquerade,
-        model::ForwardingMethod::kDirectRoute, model::ForwardingMethod::kTunnel};
-    spec.method = kMethods[kind % 4];
+    spec.method = method_of(kind);
     spec.weight = static_cast<std::int32_t>(kind >> 2U & 3U);
     bool is_v6 = of.family == net::Family::kIpv6;
     if (spec.method == model::ForwardingMethod::kTunnel && (kind & 0x10U) != 0) is_v6 = !is_v6;
@@ -308,7 +305,7 @@ class Player {
 
   static InterfaceId other(InterfaceId side) { return side == kOutside ? kInside : kOutside; }
 
-  void process(const Frame& frame, InterfaceId ingress) { world_.process(frame, ingress); }
+  void process(const Frame& frame, InterfaceId ingress) { world_.process(frame, ingress, true); }
 
   Input input_;
   PacketWorld& world_;

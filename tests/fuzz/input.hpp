@@ -16,6 +16,7 @@ class Input {
   Input(const std::uint8_t* data, std::size_t size) : rest_(std::as_bytes(std::span(data, size))) {}
 
   [[nodiscard]] bool is_empty() const { return rest_.empty(); }
+  [[nodiscard]] std::span<const std::byte> rest() const { return rest_; }
   std::uint8_t byte() {
     if (rest_.empty()) return 0;
     const auto value = std::to_integer<std::uint8_t>(rest_.front());

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "engine/testing/checksum_oracle.hpp"
@@ -13,6 +15,24 @@
 #include "fuzz/director_world.hpp"
 
 namespace lb::fuzz {
+
+/// A service for `PacketWorld::serve`.
+struct ServiceSetting {
+  net::Protocol protocol = net::Protocol::kTcp;
+  bool is_v6 = false;
+  net::Port port = net::Port::from_host(80);
+  model::ForwardingMethod method = model::ForwardingMethod::kMasquerade;
+  std::uint32_t flags = 0;
+  std::string_view persistence_engine{};
+};
+
+/// Masquerade, direct, or a tunnel.
+inline model::ForwardingMethod method_of(unsigned selector) {
+  constexpr std::array kMethods{
+      model::ForwardingMethod::kMasquerade, model::ForwardingMethod::kMasquerade,
+      model::ForwardingMethod::kDirectRoute, model::ForwardingMethod::kTunnel};
+  return kMethods[selector % kMethods.size()];
+}
 
 /// A director that frames are given to. What must hold after each: right checksums out of right
 /// ones in, what is sent is whole, no drop for an internal reason.
@@ -24,19 +44,23 @@ class PacketWorld : public DirectorWorld {
 
   static constexpr std::uint32_t kCapacity = 24;
   static constexpr std::size_t kLargestFrame = 9000;
+  static constexpr std::uint8_t kVirtual = 10;  ///< last byte of the address that `serve` takes
+  static constexpr std::array<std::uint8_t, 3> kServers{103, 112, 126};
 
   PacketWorld() : DirectorWorld(kCapacity), buffer_(kHeadroom + kLargestFrame) {}
 
-  /// Frames are cut at `kLargestFrame`. The mark is made of the size.
-  Verdict process(Frame frame, InterfaceId ingress) {
+  /// Frames are cut at `kLargestFrame`. With `is_marked` mark and routing are made of the size.
+  Verdict process(Frame frame, InterfaceId ingress, bool is_marked = false) {
     if (frame.size() > kLargestFrame) frame.resize(kLargestFrame);
     const auto headers = net::parse_frame(frame);
     const bool is_sound =
         headers && !headers->is_fragment() && engine::test::ChecksumOracle::fault(frame).empty();
     std::copy(frame.begin(), frame.end(), buffer_.begin() + kHeadroom);
     net::Packet packet(buffer_, kHeadroom, frame.size());
-    packet.mark = static_cast<std::uint32_t>(frame.size() % 5);
-    packet.routed_locally = frame.size() % 7 == 6;
+    if (is_marked) {
+      packet.mark = static_cast<std::uint32_t>(frame.size() % 5);
+      packet.routed_locally = frame.size() % 7 == 6;
+    }
     outputs_.clear();
     const auto verdict = director.process(packet, ingress, now, outputs_);
     received = std::move(frame);
@@ -50,6 +74,33 @@ class PacketWorld : public DirectorWorld {
       if (sent.empty()) sent.assign(output.frame.begin(), output.frame.end());
     }
     return verdict;
+  }
+
+  /// What left besides the packet that was processed last.
+  [[nodiscard]] std::span<const engine::OutputFrame> outputs() const { return outputs_.frames(); }
+
+  /// Adds a service at virtual address 10 with three real servers.
+  void serve(const ServiceSetting& setting) {
+    model::ServiceSpec service;
+    service.key = {.family = setting.is_v6 ? net::Family::kIpv6 : net::Family::kIpv4,
+                   .fwmark = 0,
+                   .protocol = setting.protocol,
+                   .address = virtual_address(setting.is_v6, kVirtual),
+                   .port = setting.port};
+    service.scheduler = "rr";
+    service.flags = setting.flags;
+    service.timeout = 300;
+    service.netmask = setting.is_v6 ? 128 : 0xffffffff;
+    service.persistence_engine = setting.persistence_engine;
+    static_cast<void>(director.add_service(service));
+    for (const auto server : kServers) {
+      model::DestinationSpec destination;
+      destination.address = server_address(setting.is_v6, server);
+      destination.port = setting.port;
+      destination.method = setting.method;
+      destination.weight = 1;
+      static_cast<void>(director.add_destination(service.key, destination));
+    }
   }
 
   /// Moves time on, or back; at most `budget` timers are handled.
