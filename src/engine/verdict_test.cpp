@@ -56,9 +56,11 @@ TEST_F(OutputsTest, RefusesWhatDoesNotFit) {
 }
 
 TEST_F(OutputsTest, HasAnEndOfFramesAndCanBeUsedAgain) {
+  constexpr std::size_t kSize = 1024;  // so many have room
+  static_assert(kSize * Outputs::kMaxFrames < Outputs::kRoom);
   for (int round = 0; round < 3; ++round) {
     for (std::size_t i = 0; i < Outputs::kMaxFrames; ++i) {
-      ASSERT_FALSE(outputs_->reserve(1514).empty());
+      ASSERT_FALSE(outputs_->reserve(kSize).empty());
       outputs_->commit(Verdict::host());
     }
     EXPECT_TRUE(outputs_->reserve(1).empty());
