@@ -26,7 +26,7 @@ class Guest:
         self.folder = lab.directory / "guest"
         self.folder.mkdir()
         self.numbers = itertools.count()
-        arguments = []
+        arguments = ["LAB_MODULES=ip_vs"]
         for number, bridge in enumerate(bridges):
             lab.switch.run("ip", "tuntap", "add", f"tap{number}", "mode", "tap", "vnet_hdr")
             lab.switch.run("ip", "link", "set", f"tap{number}", "master", bridge, "up")
@@ -68,8 +68,3 @@ class Guest:
         if status.read_text() != "0":
             raise Failure(f"guest: {script}\nexit status {status.read_text()}\n{output}")
         return output
-
-    def stop(self):
-        """Switches it off."""
-        (self.folder / "end").touch()
-        self.process.wait(BOOT_SECONDS)

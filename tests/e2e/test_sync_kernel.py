@@ -154,4 +154,3 @@ def test_connections_move_between_a_kernel_and_sluiced(lab):
     directors.talk(of_kernel + of_sluiced)
     # The kernel adds up what its CPUs have counted every two seconds.
     wait_until(lambda: directors.guest_received() >= before + 20, "it went by the kernel")
-    directors.guest.stop()

@@ -4,7 +4,8 @@
 # with IPVS that runs as an ordinary process. The guest's root is the host's own file system;
 # nothing outside the guest is mounted or loaded. Output and exit status are COMMAND's.
 # UML_MEM (1024M) and UML_TIMEOUT (900 seconds) set limits; UML_ARGUMENTS are more words for the
-# kernel's command line, such as vec0:transport=tap,ifname=tap0. SIGTERM ends the guest.
+# kernel's command line, such as vec0:transport=tap,ifname=tap0 or LAB_MODULES=ip_vs (no
+# others are loaded). SIGTERM ends the guest.
 set -u
 if [ $# -eq 0 ]; then
   echo "usage: boot.sh COMMAND..." >&2
