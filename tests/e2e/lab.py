@@ -164,11 +164,13 @@ class Lab:
         node.ports.append(port)
 
     def serve(self, node, name=None, port=80):
-        """Starts server.py on `node` and waits until it listens."""
+        """Starts server.py on `node`, waits until it listens and returns its process."""
         name = name or node.name
         ready = self.directory / f"ready-{name}-{next(self.numbers)}"
-        node.start(PYTHON, HERE / "server.py", "--name", name, "--port", port, "--ready", ready)
+        process = node.start(PYTHON, HERE / "server.py", "--name", name, "--port", port,
+                             "--ready", ready)
         wait_until(ready.exists, f"server {name} listens")
+        return process
 
     # Cleaning up.
 
