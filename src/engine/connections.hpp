@@ -118,6 +118,8 @@ class Connections {
   void set_fast_path(FastPath* fast_path) noexcept { fast_path_ = fast_path; }
   /// Brings the expiry up to date with what XDP forwarded.
   void refresh_expiry(ConnectionId id, Timestamp now) noexcept;
+  /// Has XDP forward no more packets of it until it is offered again.
+  void withdraw(ConnectionId id, Timestamp now) noexcept;
   void set_prolongation_listener(ProlongationListener* listener) noexcept {
     prolongation_listener_ = listener;
   }
@@ -170,7 +172,6 @@ class Connections {
   void release_ends(const ConnectionRecord& record) noexcept;
   void release_control(ConnectionId id, Timestamp now) noexcept;
   void destroy(ConnectionId id, Timestamp now) noexcept;
-  void withdraw(ConnectionId id, Timestamp now) noexcept;
 
   ConnectionTable table_;
   std::uint32_t limit_ = UINT32_MAX;

@@ -65,6 +65,7 @@ bool Director::advance(Timestamp now, std::size_t budget) noexcept {
         state.connections.expire_orphans(state.orphan_cursor, kOrphanSlotsAtOnce, now);
   }
   const bool are_timers_due = state.connections.expire_due(now, budget);
+  tell_of_published(state);
   send_sync_messages(state);
   return are_timers_due || state.orphan_cursor != 0;
 }

@@ -120,6 +120,10 @@ void update(DirectorState& state, ConnectionId id, const SyncEntry& entry) {
   auto& connections = state.connections;
   auto& record = connections.at(id);
   auto& mark = connections.sync_mark(id);
+  const auto timeout = timeout_of(connections.timeouts(), entry);
+  if (record.state != entry.state || timeout > FastPath::kLongestTimeout) {
+    connections.withdraw(id, state.now);
+  }
   if (is_template(entry)) {
     record.flags &= ~std::uint32_t{kConnectionAssured};
     if (entry.state == 1) record.flags |= kConnectionAssured;
@@ -128,7 +132,7 @@ void update(DirectorState& state, ConnectionId id, const SyncEntry& entry) {
   }
   mark.told_state = record.state;
   record.packets_in = static_cast<std::uint32_t>(state.settings.sync_threshold);
-  record.timeout_s = timeout_of(connections.timeouts(), entry);
+  record.timeout_s = timeout;
   const bool has_shift = entry.answers_shift && (entry.flags & kSyncAnswersShifted) != 0;
   if (has_shift && (record.flags & kConnectionFtp) != 0) {
     connections.ftp_session(id).shift = *entry.answers_shift;
@@ -147,6 +151,7 @@ void take_over(DirectorState& state, const SyncEntry& entry) {
       ++counters.entries_stale;
       return;
     }
+    connections.withdraw(id, state.now);
     connections.expire_now(id, state.now);
     id = 0;
   }

@@ -23,6 +23,8 @@ struct SyncDaemons {
   std::unique_ptr<ProlongationListener> prolongation;  ///< of the master
   SyncTransport* transport = nullptr;                  ///< null: no daemon can be started
   SyncCounters counters;
+  Timestamp next_look;      ///< for published connections to tell of again
+  ConnectionId cursor = 0;  ///< where that look is; 0: it is over
 
   [[nodiscard]] bool is_running() const noexcept { return master || backup; }
   /// The daemon of `role`; the role must be one of the two.
