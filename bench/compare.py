@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compares the micro benchmarks of two revisions.
 
-    bench/compare.py BASE HEAD [--filter REGEX] [--rounds N] [--seconds S]
+    bench/compare.py BASE HEAD [--filter REGEX] [--rounds N] [--seconds S] [--files F...]
 
 Builds both in a temporary directory, optimised, each with the benchmarks of HEAD (so that both do
 the same work; a BASE whose interfaces are too old does not build). Then runs them by turns, base
@@ -111,6 +111,8 @@ def main():
     parser.add_argument("--filter", default=".", help="regular expression of benchmarks")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.3, help="of each benchmark in a round")
+    parser.add_argument("--files", nargs="*", help="of bench/micro, the only ones to build (for a "
+                        "BASE that is too old for the others)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     options = parser.parse_args()
 
@@ -120,6 +122,10 @@ def main():
         base = check_out(options.base, directory / "base")
         for name in BENCHMARKS:
             place(head / name, base / name)
+        for source in (base, head):
+            for file in (source / "bench" / "micro").glob("*.cpp"):
+                if options.files and file.name not in options.files:
+                    file.unlink()
         if "SLUICE_BENCH" not in (base / "CMakeLists.txt").read_text():
             with (base / "CMakeLists.txt").open("a") as lists:
                 lists.write("\nadd_subdirectory(bench)\n")

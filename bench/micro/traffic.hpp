@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <sys/mman.h>
+
 #include <array>
 #include <bit>
 #include <chrono>
@@ -72,12 +74,29 @@ class NumberedFrame {
   bool is_v6_;
 };
 
+/// As the daemon does: huge pages for large tables.
+inline void ask_for_huge_pages(void* block, std::size_t size) noexcept {
+  constexpr std::uintptr_t kPage = 4096;
+  const auto start = (reinterpret_cast<std::uintptr_t>(block) + kPage - 1) & ~(kPage - 1);
+  if (size < (std::size_t{4} << 20U)) return;
+  ::madvise(reinterpret_cast<void*>(start), (size - kPage) & ~(kPage - 1), MADV_HUGEPAGE);
+}
+
+/// Options for so many connections. Of a generic type, lest older revisions that bench/compare.py
+/// is to compare with lack a member.
+template <class Options = engine::DirectorOptions>
+Options options_for(std::uint32_t capacity) {
+  Options options;
+  options.connection_capacity = capacity;
+  if constexpr (requires { options.block_hint; }) options.block_hint = ask_for_huge_pages;
+  return options;
+}
+
 /// A director with one service of four real servers, over IPv4 or IPv6.
 class Balancer {
  public:
   Balancer(bool is_v6, model::ForwardingMethod method, std::uint32_t capacity)
-      : director_({.connection_capacity = capacity, .missing_schedulers = {}}, network_),
-        is_v6_(is_v6) {
+      : director_(options_for(capacity), network_), is_v6_(is_v6) {
     using engine::test::ip;
     engine::test::fill(network_);
     network_.add_route({.destination = ip("10.64.0.0"),
@@ -102,6 +121,29 @@ class Balancer {
     return director_.process(packet, engine::test::kOutside, now_, outputs_);
   }
 
+#if __has_include("engine/burst.hpp")
+  /// Processes packets of the clients that `next` names as one burst; returns how many were sent.
+  template <class Next>
+  std::size_t process_burst(NumberedFrame& frame, Next next) noexcept {
+    constexpr std::size_t kRoom = 2048;
+    for (std::size_t i = 0; i < engine::kBurst; ++i) {
+      const auto bytes = frame.from(next());
+      const auto room = std::span(frames_).subspan(i * kRoom, kRoom);
+      std::copy(bytes.begin(), bytes.end(), room.begin() + engine::test::ReceiveBuffer::kHeadroom);
+      burst_[i].packet = {room, engine::test::ReceiveBuffer::kHeadroom, bytes.size()};
+      burst_[i].ingress = engine::test::kOutside;
+    }
+    director_.prepare(burst_);
+    std::size_t sent = 0;
+    for (auto& each : burst_) {
+      outputs_.clear();
+      const auto verdict = director_.process(each, now_, outputs_);
+      sent += verdict.kind == engine::Verdict::Kind::kSend ? 1U : 0U;
+    }
+    return sent;
+  }
+#endif
+
   /// Opens the connections of the clients 0..count-1 and lets them go past the handshake.
   /// False if one could not be opened.
   bool open(std::uint32_t count) {
@@ -125,6 +167,10 @@ class Balancer {
   engine::Director director_;
   engine::Outputs outputs_;
   engine::test::ReceiveBuffer buffer_;
+#if __has_include("engine/burst.hpp")
+  std::vector<std::byte> frames_ = std::vector<std::byte>(engine::kBurst * 2048);
+  std::array<engine::BurstPacket, engine::kBurst> burst_;
+#endif
   Timestamp now_{std::chrono::hours(1)};
   bool is_v6_;
   bool ok_ = false;

@@ -22,6 +22,7 @@
 #include "daemon/control_server.hpp"
 #include "daemon/event.hpp"
 #include "daemon/health.hpp"
+#include "daemon/huge_pages.hpp"
 #include "daemon/log.hpp"
 #include "daemon/notify.hpp"
 #include "daemon/peer.hpp"
@@ -368,6 +369,7 @@ tl::expected<std::unique_ptr<Daemon>, std::string> Daemon::create(
   engine::DirectorOptions options;
   options.connection_capacity = configuration.table_size;
   options.hash_key = *key;
+  options.block_hint = ask_for_huge_pages;
   auto state =
       std::make_unique<State>(options, std::move(base), version, configuration, std::move(hooks));
   state->director.set_settings(configuration.settings);

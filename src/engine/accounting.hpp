@@ -13,10 +13,11 @@ inline void count_in(DirectorState& state, const ConnectionRecord& record,
   auto* destination = state.connections.destination(record);
   if (destination == nullptr || !destination->is_available) return;
   const auto bytes = context.headers.ip_size();
-  for (auto* counters : {&destination->statistics.counters,
-                         &destination->service->statistics.counters, &state.totals.counters}) {
-    ++counters->packets_in;
-    counters->bytes_in += bytes;
+  for (auto* statistics :
+       {&destination->statistics, &destination->service->statistics, &state.totals}) {
+    auto& counters = statistics->counters(state.estimation_tick);
+    ++counters.packets_in;
+    counters.bytes_in += bytes;
   }
 }
 
@@ -25,10 +26,11 @@ inline void count_out(DirectorState& state, const ConnectionRecord& record,
                       std::size_t bytes) noexcept {
   auto* destination = state.connections.destination(record);
   if (destination == nullptr || !destination->is_available) return;
-  for (auto* counters : {&destination->statistics.counters,
-                         &destination->service->statistics.counters, &state.totals.counters}) {
-    ++counters->packets_out;
-    counters->bytes_out += bytes;
+  for (auto* statistics :
+       {&destination->statistics, &destination->service->statistics, &state.totals}) {
+    auto& counters = statistics->counters(state.estimation_tick);
+    ++counters.packets_out;
+    counters.bytes_out += bytes;
   }
 }
 

@@ -165,15 +165,14 @@ TEST(NoAllocation, RatesAndOutputs) {
   RateEstimator estimator;
   Outputs outputs;
   const AllocationCounter counter;
-  for (int i = 0; i < 100; ++i) {
-    estimator.counters.bytes_in += 1500;
-    estimator.tick();
-    static_cast<void>(estimator.shown());
+  for (std::uint64_t i = 0; i < 100; ++i) {
+    estimator.counters(i).bytes_in += 1500;
+    static_cast<void>(estimator.shown(i));
     static_cast<void>(outputs.reserve(1500));
     outputs.commit(Verdict::host());
     if (i % 80 == 79) outputs.clear();
   }
-  estimator.zero();
+  estimator.zero(100);
   EXPECT_EQ(counter.count(), 0U);
 }
 

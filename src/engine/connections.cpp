@@ -412,9 +412,10 @@ void Connections::destroy(ConnectionId id, Timestamp now) noexcept {
 }
 
 bool Connections::expire_due(Timestamp now, std::size_t budget) noexcept {
-  while (budget-- != 0) {
-    const auto id = timers_.next_due(now);
-    if (id == 0) return false;
+  while (budget != 0) {
+    const auto id = timers_.next_due(now, budget);
+    if (id == 0) return budget == 0;
+    if (budget != 0) --budget;
     refresh_expiry(id, now);
     auto& record = table_.at(id);
     if (record.expires_ms > to_ms(now)) {

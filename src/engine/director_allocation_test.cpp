@@ -145,5 +145,20 @@ TEST_F(DirectorNoAllocation, AFullTable) {
   EXPECT_EQ(lab_.director.connection_count(), capacity);
 }
 
+TEST_F(DirectorNoAllocation, TimeThatPasses) {
+  for (unsigned i = 0; i < 20; ++i) {
+    serve(service_at(vip(80 + i), Protocol::kTcp, i % 2 == 0 ? "rr" : "lblc"), to(server(1)));
+  }
+  for (unsigned i = 0; i < 20; ++i) expect_none(tcp(client(), vip(80 + i), kSyn));
+  lab_.director.advance(lab_.now);
+  const AllocationCounter counter;
+  for (int i = 0; i < 100; ++i) {
+    lab_.now = lab_.now + std::chrono::seconds(1);
+    lab_.director.advance(lab_.now);
+  }
+  EXPECT_EQ(counter.count(), 0U);
+  EXPECT_EQ(lab_.director.connection_count(), 0U);
+}
+
 }  // namespace
 }  // namespace lb::engine

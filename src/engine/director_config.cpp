@@ -81,8 +81,14 @@ void remove(DirectorState& state, Service& service, Destination& destination) {
   unsteer(state, destination);
   destination.route = {};
   if (state.fast_path) state.fast_path->count(destination);
+  destination.statistics.catch_up(state.estimation_tick);  // and stands still from here on
   state.destinations.discard(destination, state.now);
   if (state.fast_path) state.fast_path->destination_changed(destination, state.now);
+}
+
+void zero_statistics(Service& service, std::uint64_t tick) {
+  for (auto* destination : service.destinations) destination->statistics.zero(tick);
+  service.statistics.zero(tick);
 }
 
 void expire_orphans_if_asked(DirectorState& state) {
@@ -187,7 +193,9 @@ Result<void> Director::add_destination(const model::ServiceKey& key,
     if (!is_possible(state.network, spec.address)) return failure(EINVAL);
     destination = &state.destinations.create(key, spec);
   } else if (destination->service_serial != service->serial) {
-    destination->statistics.zero();
+    destination->statistics.zero(state.estimation_tick);
+  } else {
+    destination->statistics.resume(state.estimation_tick);
   }
   destination->service = service;
   destination->service_serial = service->serial;
@@ -231,18 +239,16 @@ Result<void> Director::zero(const model::ServiceKey& key) {
   auto* service = state_->services.find(key);
   if (service == nullptr) return failure(ESRCH);
   if (state_->fast_path) state_->fast_path->count_all();
-  for (auto* destination : service->destinations) destination->statistics.zero();
-  service->statistics.zero();
+  zero_statistics(*service, state_->estimation_tick);
   return {};
 }
 
 void Director::zero_all() {
   if (state_->fast_path) state_->fast_path->count_all();
-  for (auto* service : state_->services.in_order()) {
-    for (auto* destination : service->destinations) destination->statistics.zero();
-    service->statistics.zero();
+  for (const auto& service : state_->services.all()) {
+    zero_statistics(*service, state_->estimation_tick);
   }
-  state_->totals.zero();
+  state_->totals.zero(state_->estimation_tick);
 }
 
 model::Timeouts Director::timeouts() const noexcept {
@@ -279,7 +285,7 @@ void Director::set_settings(const Settings& settings) noexcept {
 void Director::start_fast_path(const FlowMemory& memory) {
   auto& state = *state_;
   state.fast_path.emplace(memory, state.connections, state.destinations, state.network,
-                          state.settings, state.totals.counters);
+                          state.settings, state.totals, state.estimation_tick);
   state.fast_path->enable(state.uses_fast_path());
 }
 

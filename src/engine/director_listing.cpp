@@ -12,16 +12,16 @@ namespace {
 // A template that was made unfindable is listed with these ports, as in the kernel.
 constexpr std::uint16_t kDetachedPort = 0xffff;
 
-model::ServiceInfo describe(const Service& service) {
-  return {.spec = service.spec, .statistics = service.statistics.shown()};
+model::ServiceInfo describe(const Service& service, std::uint64_t tick) {
+  return {.spec = service.spec, .statistics = service.statistics.shown(tick)};
 }
 
-model::DestinationInfo describe(const Destination& destination) {
+model::DestinationInfo describe(const Destination& destination, std::uint64_t tick) {
   return {.spec = destination.spec,
           .active_connections = destination.active_connections,
           .inactive_connections = destination.inactive_connections,
           .persistent_connections = destination.persistent_connections,
-          .statistics = destination.statistics.shown()};
+          .statistics = destination.statistics.shown(tick)};
 }
 
 model::ConnectionInfo describe(const Connections& connections, ConnectionId id, Timestamp now) {
@@ -64,7 +64,7 @@ std::optional<model::ServiceInfo> Director::service(const model::ServiceKey& key
   const auto* service = state_->services.find(key);
   if (service == nullptr) return std::nullopt;
   count_fast(*state_, *service);
-  return describe(*service);
+  return describe(*service, state_->estimation_tick);
 }
 
 std::vector<model::ServiceInfo> Director::services() const {
@@ -72,7 +72,7 @@ std::vector<model::ServiceInfo> Director::services() const {
   result.reserve(state_->services.size());
   for (const auto* service : state_->services.in_order()) {
     count_fast(*state_, *service);
-    result.push_back(describe(*service));
+    result.push_back(describe(*service, state_->estimation_tick));
   }
   return result;
 }
@@ -90,7 +90,9 @@ std::vector<model::DestinationInfo> Director::destinations(const model::ServiceK
   if (service == nullptr) return result;
   result.reserve(service->destinations.size());
   count_fast(*state_, *service);
-  for (const auto* destination : service->destinations) result.push_back(describe(*destination));
+  for (const auto* destination : service->destinations) {
+    result.push_back(describe(*destination, state_->estimation_tick));
+  }
   return result;
 }
 
@@ -124,7 +126,7 @@ std::size_t Director::connection_capacity() const noexcept {
 
 model::Statistics Director::totals() const noexcept {
   if (state_->fast_path) state_->fast_path->count_all();
-  return state_->totals.shown();
+  return state_->totals.shown(state_->estimation_tick);
 }
 
 const DirectorCounters& Director::counters() const noexcept {

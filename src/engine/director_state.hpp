@@ -46,10 +46,11 @@ struct DirectorState {
   std::optional<FastPath> fast_path;  ///< after all that it refers to
   Timestamp now{};
 
-  Timestamp next_estimate{};       ///< of rates, every 2 s
-  Timestamp next_sweep{};          ///< of removed destinations and scheduler caches, every 60 s
-  Timestamp next_defence{};        ///< of the defence levels, every second
-  Timestamp next_mark_steering{};  ///< of the addresses that mark rules concern, every second
+  Timestamp next_estimate{};          ///< of rates, every 2 s
+  std::uint64_t estimation_tick = 0;  ///< how often that was
+  Timestamp next_sweep{};             ///< of removed destinations and scheduler caches, every 60 s
+  Timestamp next_defence{};           ///< of the defence levels, every second
+  Timestamp next_mark_steering{};     ///< of the addresses that mark rules concern, every second
   std::uint32_t orphan_cursor =
       0;  ///< where the walk over connections of removed destinations is; 0: none
   std::uint64_t next_serial = 1;

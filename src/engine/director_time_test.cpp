@@ -59,6 +59,68 @@ TEST_F(Time, ABudgetBoundsTheWorkOfOneCall) {
   EXPECT_EQ(lab_.director.connection_count(), 0U);
 }
 
+// Timeouts beyond 17 minutes lie in a far wheel, and moving them is work as well.
+TEST(TimeOfMany, ABudgetAlsoBoundsTheMovingOfFarTimers) {
+  constexpr unsigned kCount = 2000;
+  constexpr std::size_t kBudget = 50;
+  Lab lab({.connection_capacity = kCount, .missing_schedulers = {}});
+  ASSERT_TRUE(lab.director.add_service(service_at(vip())));
+  ASSERT_TRUE(lab.director.add_destination(key_of(vip()), to(server(1))));
+  ASSERT_TRUE(lab.director.set_timeouts({.tcp = 7200, .tcp_fin = 0, .udp = 0}));
+  lab.director.advance(lab.now);
+  for (unsigned i = 0; i < kCount; ++i) {
+    lab.process(tcp(client(1001 + i), vip(), kSyn));
+    lab.process(tcp(client(1001 + i), vip(), kAck));
+  }
+  lab.pass(minutes(2));  // the timers of the SYNs have fired, and are armed for what the ACKs set
+  ASSERT_EQ(lab.director.connection_count(), kCount);
+  lab.now = lab.now + hours(3);
+  std::size_t calls = 0;
+  for (bool more = true; more; ++calls) {
+    const auto before = lab.director.connection_count();
+    more = lab.director.advance(lab.now, kBudget);
+    ASSERT_LE(before - lab.director.connection_count(), kBudget);
+  }
+  EXPECT_EQ(lab.director.connection_count(), 0U);
+  // Each was moved and fired.
+  EXPECT_GE(calls, 2 * kCount / kBudget);
+}
+
+TEST_F(Time, RatesStandStillWhileEstimationIsOff) {
+  auto settings = lab_.director.settings();
+  settings.run_estimation = 0;
+  lab_.director.set_settings(settings);
+  establish(1);
+  lab_.pass(seconds(10));
+  for (int i = 0; i < 98; ++i) lab_.process(tcp(client(1), vip(), kAck));
+  lab_.pass(seconds(10));
+  EXPECT_EQ(lab_.director.totals().rates, model::Rates{});
+  settings.run_estimation = 1;
+  lab_.director.set_settings(settings);
+  lab_.pass(seconds(2));
+  // All that was counted meanwhile falls into one interval: 100 packets in 2 s, a quarter of that.
+  EXPECT_EQ(lab_.director.totals().rates.packets_in, 12U);
+  EXPECT_EQ(lab_.director.service(key_of(vip()))->statistics.rates.packets_in, 12U);
+}
+
+// A removed destination keeps its rates until it comes back.
+TEST_F(Time, RatesOfARemovedDestinationStandStill) {
+  establish(1);
+  for (int i = 0; i < 1000; ++i) lab_.process(tcp(client(1), vip(), kAck));
+  lab_.pass(seconds(2));
+  const auto rate = [this] {
+    return lab_.director.destinations(key_of(vip())).at(0).statistics.rates.packets_in;
+  };
+  const auto before = rate();
+  ASSERT_GT(before, 0U);
+  ASSERT_TRUE(lab_.director.delete_destination(key_of(vip()), server(1)));
+  lab_.pass(seconds(20));
+  ASSERT_TRUE(lab_.director.add_destination(key_of(vip()), to(server(1))));
+  EXPECT_EQ(rate(), before);
+  lab_.pass(seconds(2));
+  EXPECT_LT(rate(), before);
+}
+
 TEST_F(Time, GoingBackLosesNothing) {
   establish(1);
   lab_.now = lab_.now - minutes(30);

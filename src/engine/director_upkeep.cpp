@@ -15,20 +15,17 @@ constexpr auto kMarkSteeringInterval = std::chrono::seconds(1);
 // After a jump of the clock old averages say nothing; so many missed ticks are enough to forget
 // them.
 constexpr int kMaxTicksAtOnce = 64;
-constexpr std::uint32_t kOrphanSlotsAtOnce = 1U << 16;
+// Less than a millisecond, even if each holds a connection that goes.
+constexpr std::uint32_t kOrphanSlotsAtOnce = 1U << 12;
 
 void estimate(DirectorState& state) {
   if (state.settings.run_estimation == 0) return;
-  state.totals.tick();
-  for (auto* service : state.services.in_order()) {
-    service->statistics.tick();
-    for (auto* destination : service->destinations) destination->statistics.tick();
-  }
+  ++state.estimation_tick;  // the estimators catch up when they are used
 }
 
 void sweep(DirectorState& state) {
   state.destinations.sweep(state.now);
-  for (auto* service : state.services.in_order()) {
+  for (const auto& service : state.services.all()) {
     if (service->scheduler != nullptr) {
       service->scheduler->sweep(service->context(state.settings, state.now));
     }

@@ -121,9 +121,9 @@ Destination* choose_destination(DirectorState& state, Service& service,
 }
 
 void count_connection(DirectorState& state, Service& service, Destination& destination) noexcept {
-  ++destination.statistics.counters.connections;
-  ++service.statistics.counters.connections;
-  ++state.totals.counters.connections;
+  for (auto* statistics : {&destination.statistics, &service.statistics, &state.totals}) {
+    ++statistics->counters(state.estimation_tick).connections;
+  }
   ++state.counters.connections_created;
 }
 

@@ -64,6 +64,8 @@ class ServiceTable {
   [[nodiscard]] std::unique_ptr<Service> extract(const model::ServiceKey& key);
   /// By address first, then by mark; newest first.
   [[nodiscard]] std::vector<Service*> in_order() const;
+  /// Oldest first.
+  [[nodiscard]] std::span<const std::unique_ptr<Service>> all() const noexcept { return services_; }
   [[nodiscard]] std::size_t size() const noexcept { return services_.size(); }
   /// True if any service is of `family`.
   [[nodiscard]] bool has(net::Family family) const noexcept {

@@ -61,9 +61,11 @@ std::optional<Timestamp> TimerWheel::armed(std::uint32_t index) const noexcept {
   return Timestamp{node.tick * kTick};
 }
 
-std::uint32_t TimerWheel::next_due(Timestamp now) noexcept {
+std::uint32_t TimerWheel::next_due(Timestamp now, std::size_t& budget) noexcept {
   const std::int64_t target = tick_before(now);
   while (heads_[kDue] == 0) {
+    if (!spread(kFromOuter, budget) || !spread(kFromMiddle, budget)) return 0;
+    if (heads_[kDue] != 0) break;
     if (current_tick_ >= target) return 0;
     const std::int64_t event = next_event();
     if (event > target) {
@@ -172,42 +174,43 @@ std::int64_t TimerWheel::next_event() const noexcept {
   return event;
 }
 
-/// Links again, by the time that is now, all that is in the slot.
-void TimerWheel::spread(std::uint32_t slot) noexcept {
-  std::uint32_t index = heads_[slot];
-  if (index == 0) return;
-  heads_[slot] = 0;
-  mark_empty(slot);
-  while (index != 0) {
-    const std::uint32_t next = nodes_[index].next;
-    link(index);
-    index = next;
-  }
+/// Makes the list of one slot that of another, which must be empty.
+void TimerWheel::move_list(std::uint32_t from, std::uint32_t to) noexcept {
+  const std::uint32_t head = heads_[from];
+  if (head == 0) return;
+  heads_[from] = 0;
+  mark_empty(from);
+  heads_[to] = head;
+  nodes_[head].previous = kSlotBit | to;
+  mark_used(to);
 }
 
-/// Moves time to `tick`, which is no later than `next_event`. The due list must be empty.
+/// Links again, by the time that is now, what is in the slot. False if the budget did not suffice.
+bool TimerWheel::spread(std::uint32_t slot, std::size_t& budget) noexcept {
+  while (heads_[slot] != 0) {
+    if (budget == 0) return false;
+    --budget;
+    const std::uint32_t index = heads_[slot];
+    unlink(index);
+    link(index);
+  }
+  return true;
+}
+
+/// Moves time to `tick`, which is no later than `next_event`. Nothing must be due or to be spread.
 void TimerWheel::enter(std::int64_t tick) noexcept {
   current_tick_ = tick;
   const auto slot = [tick](unsigned bits, std::uint32_t slots) noexcept {
     return static_cast<std::uint32_t>((tick >> bits) & (std::int64_t{slots} - 1));
   };
   if (slot(0, kNearSlots) == 0) {
-    if (slot(kNearBits, kFarSlots) == 0) spread(kOuter + slot(kNearBits + kFarBits, kFarSlots));
-    spread(kMiddle + slot(kNearBits, kFarSlots));
+    if (slot(kNearBits, kFarSlots) == 0) {
+      move_list(kOuter + slot(kNearBits + kFarBits, kFarSlots), kFromOuter);
+    }
+    move_list(kMiddle + slot(kNearBits, kFarSlots), kFromMiddle);
   }
-  // What is in the near slot is due as a whole; what was spread just now may be due as well.
-  const std::uint32_t near = slot(0, kNearSlots);
-  const std::uint32_t head = heads_[near];
-  if (head == 0) return;
-  if (heads_[kDue] != 0) {
-    spread(near);
-    return;
-  }
-  heads_[near] = 0;
-  mark_empty(near);
-  heads_[kDue] = head;
-  nodes_[head].previous = kSlotBit | kDue;
-  mark_used(kDue);
+  // What is in the near slot is due as a whole.
+  move_list(slot(0, kNearSlots), kDue);
 }
 
 }  // namespace lb::engine

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 
 #include "engine/zeroed_array.hpp"
@@ -23,7 +24,8 @@ namespace lb::engine {
 /// The near wheel has a slot for each of the next 65,536 ticks (17 minutes). So the timeouts of
 /// IPVS (3 to 900 s) are never moved from coarse slots to finer ones, which for a table full of
 /// SYN_RECV would be one long pause. Two far wheels of 256 slots hold what is longer: each slot
-/// spans a whole turn of the wheel below and is spread over it when that turn begins. What lies
+/// spans a whole turn of the wheel below and is spread over it when that turn begins, a few timers
+/// at a time if that is asked for; time waits meanwhile. What lies
 /// beyond them (795 days) is parked in their last slot and comes round again. Bitmaps of the
 /// slots in use let time jump over empty ones.
 class TimerWheel {
@@ -43,7 +45,13 @@ class TimerWheel {
   /// Moves time towards `now` and returns the next timer that is due, disarmed; 0 if none is.
   /// Call it until it returns 0, or leave the rest for later: no timer is lost. `now` must not go
   /// back. Timers of one tick come in no particular order.
-  [[nodiscard]] std::uint32_t next_due(Timestamp now) noexcept;
+  [[nodiscard]] std::uint32_t next_due(Timestamp now) noexcept {
+    std::size_t budget = std::numeric_limits<std::size_t>::max();
+    return next_due(now, budget);
+  }
+  /// As above, but moves at most `budget` timers between the wheels, taking them off it. With a
+  /// budget of 0 left, 0 only means that it is to be called again.
+  [[nodiscard]] std::uint32_t next_due(Timestamp now, std::size_t& budget) noexcept;
 
  private:
   static constexpr unsigned kNearBits = 16;
@@ -54,7 +62,10 @@ class TimerWheel {
   static constexpr std::uint32_t kMiddle = kNearSlots;
   static constexpr std::uint32_t kOuter = kMiddle + kFarSlots;
   static constexpr std::uint32_t kDue = kOuter + kFarSlots;
-  static constexpr std::uint32_t kSlots = kDue + 1;
+  // Those that are to be spread, from either far wheel.
+  static constexpr std::uint32_t kFromMiddle = kDue + 1;
+  static constexpr std::uint32_t kFromOuter = kFromMiddle + 1;
+  static constexpr std::uint32_t kSlots = kFromOuter + 1;
   static constexpr std::size_t kWords = kSlots / 64 + 1;
   static constexpr std::uint32_t kSlotBit = 1U << 31;
 
@@ -71,7 +82,8 @@ class TimerWheel {
   [[nodiscard]] std::uint32_t next_used(std::uint32_t base, std::uint32_t slots,
                                         std::uint32_t after) const noexcept;
   [[nodiscard]] std::int64_t next_event() const noexcept;
-  void spread(std::uint32_t slot) noexcept;
+  void move_list(std::uint32_t from, std::uint32_t to) noexcept;
+  [[nodiscard]] bool spread(std::uint32_t slot, std::size_t& budget) noexcept;
   void enter(std::int64_t tick) noexcept;
 
   ZeroedArray<Node> nodes_;

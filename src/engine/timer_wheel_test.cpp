@@ -52,6 +52,16 @@ class CheckedWheel {
     }
     return same_as_model();
   }
+  /// Takes what comes with a budget.
+  [[nodiscard]] testing::AssertionResult take_some(Timestamp now, std::size_t budget) {
+    while (const std::uint32_t index = wheel_.next_due(now, budget)) {
+      const auto found = armed_.find(index);
+      if (found == armed_.end()) return testing::AssertionFailure() << index << " was not armed";
+      if (found->second > now) return testing::AssertionFailure() << index << " is early";
+      armed_.erase(found);
+    }
+    return same_as_model();
+  }
   [[nodiscard]] testing::AssertionResult same_as_model() const {
     for (const auto& [index, when] : armed_) {
       const auto set = wheel_.armed(index);
@@ -125,6 +135,57 @@ TEST(TimerWheel, TheRestIsLeftForLater) {
   for (std::uint32_t i = 1; i <= 1000; ++i) wheel.arm(i, at(milliseconds(i)));
   for (int i = 0; i < 100; ++i) ASSERT_TRUE(wheel.take(at(seconds(2 + i)), 10));
   EXPECT_EQ(wheel.size(), 0U);
+}
+
+// A far slot with many timers is spread a few at a time; none is lost, forgotten or early, whatever
+// is armed and disarmed meanwhile.
+TEST(TimerWheel, SpreadsNoMoreThanItMay) {
+  constexpr std::uint32_t kCount = 10000;
+  constexpr std::size_t kBudget = 64;
+  for (const auto when : {hours(1), hours(24 * 30)}) {
+    TimerWheel wheel(kCount + 1, at(seconds(0)));
+    for (std::uint32_t i = 1; i <= kCount; ++i) wheel.arm(i, at(when));
+    std::set<std::uint32_t> fired;
+    std::size_t calls = 0;
+    for (; fired.size() < kCount - 1 && calls < 10 * kCount; ++calls) {
+      std::size_t budget = kBudget;
+      const auto index = wheel.next_due(at(when + seconds(1)), budget);
+      if (index != 0) {
+        ASSERT_TRUE(fired.insert(index).second);
+      } else {
+        ASSERT_EQ(budget, 0U);
+      }
+      if (calls == 3) wheel.disarm(kCount / 2);
+      if (calls == 5) wheel.arm(kCount + 1, at(when + hours(1)));
+    }
+    EXPECT_FALSE(fired.contains(kCount / 2));
+    EXPECT_FALSE(fired.contains(kCount + 1));
+    EXPECT_EQ(fired.size(), kCount - 1);
+    // Each was moved at least once.
+    EXPECT_GE(calls, kCount / kBudget + kCount - 1);
+    EXPECT_EQ(wheel.next_due(at(when + seconds(1))), 0U);
+    EXPECT_EQ(wheel.next_due(at(when + hours(1) + seconds(1))), kCount + 1);
+  }
+}
+
+TEST(TimerWheel, SpreadingABitAtATimeMatchesAMap) {
+  std::mt19937 random(17);
+  CheckedWheel wheel(500, at(seconds(0)));
+  Timestamp now = at(seconds(0));
+  for (int round = 0; round < 400; ++round) {
+    for (int i = 0; i < 20; ++i) {
+      const auto index = static_cast<std::uint32_t>(random() % 500) + 1;
+      if (random() % 4 == 0) {
+        wheel.disarm(index);
+      } else {
+        wheel.arm(index, now + seconds(random() % 5000));
+      }
+    }
+    now = now + seconds(random() % 600);
+    // Cut short at first, as a packet path does, and then to the end.
+    ASSERT_TRUE(wheel.take_some(now, random() % 40));
+    ASSERT_TRUE(wheel.take(now));
+  }
 }
 
 // One timer in each reach of the wheel, met at its very tick and not before.

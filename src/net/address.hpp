@@ -6,9 +6,11 @@
 #include <compare>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include "net/byte_order.hpp"
 
@@ -53,10 +55,17 @@ class IpAddress {
   constexpr IpAddress() = default;
 
   [[nodiscard]] static constexpr IpAddress v4(Be32 address) noexcept {
-    // One store of 16 bytes: the readers load as much at once.
     IpAddress result;
-    result.bytes_ = std::bit_cast<std::array<std::uint8_t, 16>>(
-        std::array<std::uint32_t, 4>{address.to_network(), 0, 0, 0});
+    if (std::is_constant_evaluated()) {
+      result.bytes_ = std::bit_cast<std::array<std::uint8_t, 16>>(
+          std::array<std::uint32_t, 4>{address.to_network(), 0, 0, 0});
+      return result;
+    }
+    // One store of 16 bytes, for the readers load as much at once; compilers make it so only of a
+    // vector.
+    using Words __attribute__((vector_size(16))) = std::uint32_t;
+    const Words words{address.to_network(), 0, 0, 0};
+    std::memcpy(result.bytes_.data(), &words, sizeof words);
     return result;
   }
   [[nodiscard]] static constexpr IpAddress v6(const std::array<std::uint8_t, 16>& bytes) noexcept {

@@ -47,13 +47,14 @@ bool is_settled(const ConnectionRecord& record) noexcept {
 
 FastPath::FastPath(const FlowMemory& memory, Connections& connections,
                    DestinationTable& destinations, NetworkView& network, const Settings& settings,
-                   model::Counters& totals)
+                   RateEstimator& totals, const std::uint64_t& estimation_tick)
     : memory_(memory),
       connections_(connections),
       destinations_(destinations),
       network_(network),
       settings_(settings),
       totals_(totals),
+      estimation_tick_(estimation_tick),
       flows_(memory_),
       ends_(memory_),
       hops_(memory_, network),
@@ -373,12 +374,12 @@ void FastPath::count(Destination& destination) noexcept {
   }
   auto& old = counted_[id];
   if (destination.is_available) {
-    for (auto* counters :
-         {&destination.statistics.counters, &destination.service->statistics.counters, &totals_}) {
-      counters->packets_in += sum.packets_in - old.packets_in;
-      counters->bytes_in += sum.bytes_in - old.bytes_in;
-      counters->packets_out += sum.packets_out - old.packets_out;
-      counters->bytes_out += sum.bytes_out - old.bytes_out;
+    for (auto* statistics : {&destination.statistics, &destination.service->statistics, &totals_}) {
+      auto& counters = statistics->counters(estimation_tick_);
+      counters.packets_in += sum.packets_in - old.packets_in;
+      counters.bytes_in += sum.bytes_in - old.bytes_in;
+      counters.packets_out += sum.packets_out - old.packets_out;
+      counters.bytes_out += sum.bytes_out - old.bytes_out;
     }
   }
   old = sum;

@@ -29,7 +29,8 @@ class FastPath {
 
   /// All that is handed in must outlive this; `memory.settings` gets a layout and no flows.
   FastPath(const FlowMemory& memory, Connections& connections, DestinationTable& destinations,
-           NetworkView& network, const Settings& settings, model::Counters& totals);
+           NetworkView& network, const Settings& settings, RateEstimator& totals,
+           const std::uint64_t& estimation_tick);
   ~FastPath();
   FastPath(const FastPath&) = delete;
   FastPath& operator=(const FastPath&) = delete;
@@ -91,7 +92,8 @@ class FastPath {
   DestinationTable& destinations_;
   NetworkView& network_;
   const Settings& settings_;
-  model::Counters& totals_;
+  RateEstimator& totals_;
+  const std::uint64_t& estimation_tick_;
   FlowTable flows_;
   FlowEnds ends_;
   FlowHops hops_;

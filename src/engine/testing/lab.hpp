@@ -120,12 +120,16 @@ class ReceiveBuffer {
   std::size_t headroom_;
 };
 
+inline DirectorOptions small_options() {
+  DirectorOptions options;
+  options.connection_capacity = 64;
+  return options;
+}
+
 /// A director with that network, and what became of the packet it was given last.
 class Lab {
  public:
-  explicit Lab(const DirectorOptions& options = {.connection_capacity = 64,
-                                                 .missing_schedulers = {}})
-      : director(options, network) {
+  explicit Lab(const DirectorOptions& options = small_options()) : director(options, network) {
     fill(network);
   }
 
