@@ -29,6 +29,7 @@ ALLOWED = {
     "host": {"net"},
     "realserver": {"net", "host", "bpf"},
     "cli": {"net", "model", "wire", "realserver"},
+    "doctor": {"net", "model", "wire", "host", "realserver", "cli"},
     "serve": {"net", "model", "wire"},
     "shim": {"net", "model", "wire"},
     "replay": {"net", "model", "engine", "wire", "control", "cli"},
@@ -41,7 +42,7 @@ IMPURE_HEADERS = re.compile(
     r"stdio\.h|ctime|time\.h|unistd\.h|fcntl\.h|pthread\.h|poll\.h|sys/.*|netdb\.h|"
     r"net/if\.h|netinet/.*|random)$"
 )
-PRINTING_MODULES = ("cli", "replay", "serve", "realserver")
+PRINTING_MODULES = ("cli", "replay", "serve", "realserver", "doctor")
 PRINTING = re.compile(r"std::(cout|cerr|clog)\b|\b(printf|puts|fputs|putchar)\s*\(")
 LONG_FILE_LINES = 600
 

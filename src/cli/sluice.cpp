@@ -27,6 +27,7 @@ constexpr std::string_view kUsage =
     "  sysctl [NAME[=VALUE] ...]\n"
     "                   shows or changes settings (net.ipv4.vs.*)\n"
     "  run -- COMMAND   runs stock programs of IPVS (ipvsadm, keepalived) with this director\n"
+    "  doctor           looks for what breaks LVS here, and says what to do\n"
     "  realserver ...   prepares this machine as a real server (see `sluice realserver help')\n"
     "  help             this text\n"
     "  version          the version of sluice\n"

@@ -99,6 +99,9 @@ tl::expected<std::string, std::string> read_file(const std::string& path) {
   return text;
 }
 
+// Of an interface, in the status: they have to fit into one message.
+constexpr std::size_t kToldQueues = 64;
+
 }  // namespace
 
 struct Daemon::State : control::StatusSource {
@@ -237,6 +240,12 @@ std::vector<wire::InterfaceStatus> Daemon::State::interfaces() const {
                                 {"packets_received", interface.packets_received},
                                 {"packets_sent", interface.packets_sent},
                                 {"receive_drops", interface.receive_drops}}});
+    const auto& by_queue = interface.received_by_queue;
+    for (std::size_t queue = 0; by_queue.size() > 1 && queue < by_queue.size(); ++queue) {
+      if (queue == kToldQueues) break;
+      all.back().counters.push_back(
+          {fmt::format("packets_received_queue_{}", queue), by_queue[queue]});
+    }
   }
   return all;
 }

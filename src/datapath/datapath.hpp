@@ -35,6 +35,7 @@ struct InterfaceStatus {
   std::string xdp_mode;  ///< "native", "generic", or "none": the interface is gone for now
   std::uint32_t queues = 0;
   std::uint64_t packets_received = 0;  ///< by the engine
+  std::vector<std::uint64_t> received_by_queue = {};
   std::uint64_t packets_sent = 0;
   std::uint64_t receive_drops = 0;  ///< of AF_XDP: ring full, no frame
 };

@@ -84,6 +84,7 @@ InterfaceStatus ServedInterface::status() const {
   result.queues = static_cast<std::uint32_t>(ports_.size());
   for (const auto& port : ports_) {
     result.packets_received += port->counters().received;
+    result.received_by_queue.push_back(port->counters().received);
     result.packets_sent += port->counters().sent;
     result.receive_drops += port->receive_drops();
   }

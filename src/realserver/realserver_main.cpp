@@ -3,9 +3,11 @@
 // `sluice realserver up` with fewer libraries.
 #include <fmt/format.h>
 
+#include <span>
 #include <string>
 #include <vector>
 
+#include "doctor/doctor.hpp"
 #include "realserver/realserver.hpp"
 
 int main(int argc, char** argv) {
@@ -13,6 +15,9 @@ int main(int argc, char** argv) {
   if (arguments.size() > 1 && (arguments[1] == "version" || arguments[1] == "--version")) {
     fmt::print("sluice-realserver {}\n", SLUICE_VERSION);
     return 0;
+  }
+  if (arguments.size() > 1 && arguments[1] == "doctor") {
+    return lb::doctor::main(std::span(arguments).subspan(1), {});
   }
   return lb::realserver::main(arguments);
 }

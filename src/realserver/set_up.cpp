@@ -279,6 +279,16 @@ int finish(const Outcome<int>& result) { return result ? *result : fail(result.e
 
 }  // namespace
 
+Outcome<std::optional<Setup>> present_setup(const std::filesystem::path& folder) {
+  const auto place = find_place(folder);
+  if (!place) return trouble(place.error());
+  bool is_void = false;
+  const auto journal = load_journal(*place, is_void);
+  if (!journal) return trouble(journal.error());
+  if (!*journal) return std::optional<Setup>();
+  return std::optional<Setup>((*journal)->setup());
+}
+
 int bring_up(const UpOptions& options) { return finish(try_up(options)); }
 int take_down(const UpOptions& options) { return finish(try_down(options)); }
 int show_status(const UpOptions& options) { return finish(try_status(options)); }
