@@ -42,7 +42,7 @@ constexpr timeval kNow{.tv_sec = 0, .tv_usec = 0};
 // Packets, timers and clients take turns, a bounded piece each (no priorities: under a flood of
 // packets libevent would run nothing else, and nobody could be told to stop it).
 constexpr std::size_t kPacketBudget = 1024;
-constexpr std::size_t kTimerBudget = 4096;
+constexpr std::size_t kTimerBudget = 2048;
 
 tl::unexpected<std::string> error(std::string message) {
   return tl::unexpected(std::move(message));
