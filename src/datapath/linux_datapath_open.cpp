@@ -146,6 +146,8 @@ Outcome<void> LinuxDatapath::open_neighbours() {
   requests_.emplace(std::move(*requests));
   neighbours_ = std::make_unique<Neighbours>(
       [this](InterfaceId out, const net::IpAddress& next_hop) {
+        // Linux (from 5.16) would make an ordinary entry of it, which fails if nobody answers.
+        if (network_->is_fixed(out, next_hop)) return;
         if (const int error = tell_use(*requests_, out, next_hop); error != 0) {
           log_(LogLevel::kDebug, fmt::format("cannot ask the kernel for the neighbour {}: {}",
                                              next_hop.to_text(), std::strerror(error)));

@@ -170,6 +170,7 @@ Change read_neighbour(const nlmsghdr& message, bool removed) {
       NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT | NUD_NOARP;
   if (!removed && (header->ndm_state & kUsable) != 0) {
     change.mac = mac_from(attributes.find(NDA_LLADDR));
+    change.is_fixed = (header->ndm_state & (NUD_PERMANENT | NUD_NOARP)) != 0;
   }
   return change;
 }

@@ -45,6 +45,7 @@ struct NeighbourChange {
   net::IpAddress address;
   std::optional<net::Mac> mac;  ///< null: not (or no longer) known
   bool failed = false;          ///< the kernel asked and got no answer
+  bool is_fixed = false;        ///< an administrator's entry, or one that needs no asking
 };
 
 using Change =

@@ -142,6 +142,9 @@ TEST(NetworkChanges, NeighbourStates) {
   };
   EXPECT_TRUE(read(NUD_STALE).mac.has_value());
   EXPECT_TRUE(read(NUD_PERMANENT).mac.has_value());
+  EXPECT_TRUE(read(NUD_PERMANENT).is_fixed);
+  EXPECT_TRUE(read(NUD_NOARP).is_fixed);
+  EXPECT_FALSE(read(NUD_REACHABLE).is_fixed);
   EXPECT_FALSE(read(NUD_INCOMPLETE).mac.has_value());
   EXPECT_FALSE(read(NUD_INCOMPLETE).failed);
   EXPECT_TRUE(read(NUD_FAILED).failed);

@@ -52,6 +52,7 @@ struct Noting {
     erase_interface(snapshot.addresses, id);
     erase_interface(snapshot.local_routes, id);
     erase_interface(snapshot.neighbours, id);
+    erase_interface(snapshot.fixed, id);
     for (auto& [key, routes] : snapshot.routes) {
       std::erase_if(routes, [id](const auto& route) { return route.out == id; });
     }
@@ -90,8 +91,10 @@ struct Noting {
     const std::pair key{change.interface, change.address};
     if (change.mac) {
       snapshot.neighbours[key] = *change.mac;
+      snapshot.fixed[key] = change.is_fixed;
     } else {
       snapshot.neighbours.erase(key);
+      snapshot.fixed.erase(key);
     }
   }
 };
@@ -286,6 +289,11 @@ const LinkChange* NetworkFollower::link(std::string_view name) const {
     if (link.interface.name == name) return &link;
   }
   return nullptr;
+}
+
+bool NetworkFollower::is_fixed(InterfaceId id, const net::IpAddress& neighbour) const {
+  const auto found = known_.fixed.find({id, neighbour});
+  return found != known_.fixed.end() && found->second;
 }
 
 std::vector<LinkChange> NetworkFollower::links() const {

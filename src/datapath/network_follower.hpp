@@ -40,6 +40,8 @@ class NetworkFollower {
   /// Forgets from time to time what was learnt by ICMP: paths change.
   void advance(Timestamp now);
 
+  /// Whether the kernel keeps a neighbour without ever asking for it.
+  [[nodiscard]] bool is_fixed(engine::InterfaceId id, const net::IpAddress& neighbour) const;
   [[nodiscard]] std::vector<LinkChange> links() const;
   /// The link of a name, or null; valid until the next poll().
   [[nodiscard]] const LinkChange* link(std::string_view name) const;
@@ -57,6 +59,7 @@ class NetworkFollower {
     std::map<OnInterface, std::uint8_t> local_routes;  ///< to single addresses; full length
     std::map<RouteKey, std::vector<engine::RouteEntry>> routes;  ///< the first counts
     std::map<OnInterface, net::Mac> neighbours;
+    std::map<OnInterface, bool> fixed;  ///< whether a neighbour is
   };
 
   NetworkFollower(engine::NetworkView& view, Log log, NetlinkSocket events, NetlinkSocket dumps);

@@ -6,6 +6,7 @@ import hashlib
 import re
 import signal
 import subprocess
+import time
 
 import pytest
 from cluster import CLIENT, DIRECTOR, HOST, INSIDE, LENGTH, VIP, Cluster, server_address
@@ -208,6 +209,32 @@ def test_a_server_gets_another_mac_in_silence(lab):
     server.run("ip", "neigh", "replace", INSIDE[4], "lladdr", director_mac, "dev", "eth0")
     wait_until(lambda: client.curl(VIP[4], timeout=0.5, check=False) == "rs1",
                "the server is found under its new MAC", seconds=20)
+
+
+def test_fixed_neighbours_stay(lab):
+    """Entries of an administrator, for servers that answer no ARP and no neighbour discovery."""
+    cluster = Cluster(lab, servers=1)
+    cluster.start()
+    director, server = cluster.director, cluster.servers[0]
+    entries = {}
+    for family in (4, 6):
+        cluster.add_service(family)
+        entries[server_address(1, family)] = server.mac("eth0")
+        director.run("ip", "neigh", "replace", server_address(1, family), "lladdr",
+                     server.mac("eth0"), "dev", "eth0", "nud", "permanent")
+    server.run("ip", "link", "set", "eth0", "arp", "off")
+    for family in (4, 6):  # without ARP of its own, it knows the way back
+        for address in (CLIENT[family], INSIDE[family], DIRECTOR[family]):
+            node = cluster.client if address == CLIENT[family] else director
+            server.run("ip", "neigh", "replace", address, "lladdr", node.mac("eth0"), "dev", "eth0",
+                       "nud", "permanent")
+    end = time.monotonic() + 12  # the kernel is told of neighbours in use every 5 s
+    while time.monotonic() < end:
+        for family in (4, 6):
+            assert works(cluster, VIP[family])
+    for address, mac in entries.items():
+        told = director.run("ip", "neigh", "show", address)
+        assert f"lladdr {mac}" in told and "PERMANENT" in told, told
 
 
 def test_a_neighbour_fails_and_returns(lab):
