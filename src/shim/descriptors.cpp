@@ -44,6 +44,8 @@ void copy_contents(const Descriptor& from, Descriptor& to) noexcept {
   to.has_content = from.has_content;
   to.device = from.device;
   to.inode = from.inode;
+  // A duplicate is not waited for.
+  to.epoll = -1;
 }
 
 bool note_file(int fd, Descriptor& descriptor) noexcept {
@@ -117,6 +119,10 @@ bool replace(int fd, int replacement, Role role) noexcept {
     }
     note_file(other, descriptor);
     publish(descriptor, role);
+    if (descriptor.epoll >= 0) {
+      // It may be closed by now, and nobody waits then.
+      (void)LB_NEXT(epoll_ctl)(descriptor.epoll, EPOLL_CTL_ADD, other, &descriptor.event);
+    }
   }
   LB_NEXT(close)(replacement);
   return is_done;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <linux/netlink.h>
+#include <sys/epoll.h>
 #include <sys/types.h>
 
 #include <atomic>
@@ -32,6 +33,10 @@ struct Descriptor {
   int error = 0;
   nlmsghdr request{};         ///< of the last request
   std::uint32_t port_id = 0;  ///< by which the program knows itself
+  // Of both kinds of sockets: who waits for it. Another file in its place has to be waited for
+  // anew.
+  int epoll = -1;
+  epoll_event event{};
   // Of kSetting.
   char name[40] = {};        ///< "drop_entry"
   bool has_content = false;  ///< from the start, as it can be read as well

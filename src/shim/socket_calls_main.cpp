@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/netlink.h>
 #include <netinet/in.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -161,6 +162,15 @@ LB_EXPORT int fcntl64(int fd, int command, ...) {
   void* argument = va_arg(list, void*);
   va_end(list);
   return control(fd, command, argument);
+}
+
+LB_EXPORT int epoll_ctl(int epoll, int operation, int fd, epoll_event* event) noexcept {
+  const int result = LB_NEXT(epoll_ctl)(epoll, operation, fd, event);
+  auto* descriptor = result == 0 ? find_socket(fd) : nullptr;
+  if (descriptor == nullptr) return result;
+  descriptor->epoll = operation == EPOLL_CTL_DEL ? -1 : epoll;
+  if (operation != EPOLL_CTL_DEL) descriptor->event = *event;
+  return result;
 }
 
 LB_EXPORT int bind(int fd, const sockaddr* address, socklen_t length) noexcept {

@@ -137,6 +137,18 @@ def waiting():
         return "would block"
 
 
+def polling():
+    """Waited for before the first message is sent."""
+    link, poll = generic(), select.epoll()
+    poll.register(link, select.EPOLLIN)
+    before = poll.poll(0)
+    link.send(look_up("IPVS"))
+    after = poll.poll(10)
+    answer(link)
+    return {"before": before, "after": after == [(link.fileno(), select.EPOLLIN)],
+            "then": poll.poll(0)}
+
+
 def others():
     """Other families, other netlink, and numbers of closed descriptors stay the kernel's."""
     link = generic()

@@ -48,6 +48,7 @@ def test_netlink(director):
     assert client(director, "names") == {"kept": True, "peer": [0, 0], "kind": [16, 3, 16]}
     assert client(director, "copies") == {"errors": [0, 0], "child": 0, "number": True}
     assert client(director, "waiting") == "would block"
+    assert client(director, "polling") == {"before": [], "after": True, "then": []}
     assert client(director, "others") == {
         "controller": 16, "after": "ENOENT", "missing": "ENOENT", "links": True, "reused": True,
         "received": "x", "name": ""}
