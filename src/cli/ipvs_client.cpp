@@ -74,6 +74,19 @@ Result<void> IpvsClient::apply(const Command& command) {
   return ask(transport_, request, wire::outcome);
 }
 
+std::vector<Result<void>> IpvsClient::apply_all(std::span<const Command> commands) {
+  std::vector<wire::Message> requests;
+  requests.reserve(commands.size());
+  for (const auto& command : commands) requests.push_back(request_of(command));
+  std::vector<Result<void>> results;
+  results.reserve(commands.size());
+  for (const auto& answer : transport_.exchange_all(requests)) {
+    results.push_back(answer ? wire::outcome(*answer) : tl::unexpected(answer.error()));
+  }
+  results.resize(commands.size(), failure(EBADMSG));
+  return results;
+}
+
 Result<model::ServiceInfo> IpvsClient::service(const model::ServiceKey& key) {
   return ask(transport_, wire::get_service_request(ipvs(), key), wire::read_service);
 }
@@ -158,6 +171,24 @@ Result<wire::Setting> IpvsClient::setting(std::string_view name) {
   if (!found) return tl::unexpected(found.error());
   if (found->size() != 1) return failure(EBADMSG);
   return found->front();
+}
+
+Result<std::optional<wire::TransactionFailure>> IpvsClient::apply_together(
+    std::span<const wire::Message> requests) {
+  if (const auto begun = ask_sluice(wire::begin_transaction_request, wire::outcome); !begun) {
+    return tl::unexpected(begun.error());
+  }
+  std::uint32_t number = 0;
+  for (const auto& answer : transport_.exchange_all(requests)) {
+    if (!answer) return tl::unexpected(answer.error());
+    if (const auto kept = wire::outcome(*answer); !kept) {
+      // That it is given up needs no answer: the director forgets it with the connection.
+      static_cast<void>(ask_sluice(wire::abort_transaction_request, wire::outcome));
+      return wire::TransactionFailure{.request = number, .error = kept.error().code};
+    }
+    ++number;
+  }
+  return ask_sluice(wire::commit_transaction_request, wire::read_transaction_result);
 }
 
 Result<void> IpvsClient::set_setting(const wire::Setting& setting) {

@@ -13,6 +13,7 @@
 #include "wire/family.hpp"
 #include "wire/ipvs_client.hpp"
 #include "wire/sluice_messages.hpp"
+#include "wire/transaction_messages.hpp"
 #include "wire/transport.hpp"
 
 namespace lb::cli {
@@ -30,6 +31,8 @@ class IpvsClient {
 
   /// Carries out a command that changes something.
   [[nodiscard]] Result<void> apply(const Command& command);
+  /// Carries out several in order; those behind one that fails all the same.
+  [[nodiscard]] std::vector<Result<void>> apply_all(std::span<const Command> commands);
 
   [[nodiscard]] Result<model::ServiceInfo> service(const model::ServiceKey& key);
   [[nodiscard]] Result<std::vector<model::ServiceInfo>> services();
@@ -51,6 +54,9 @@ class IpvsClient {
   [[nodiscard]] Result<std::vector<wire::Setting>> settings();
   [[nodiscard]] Result<wire::Setting> setting(std::string_view name);
   [[nodiscard]] Result<void> set_setting(const wire::Setting& setting);
+  /// Has `requests`, which change something, applied together or not at all.
+  [[nodiscard]] Result<std::optional<wire::TransactionFailure>> apply_together(
+      std::span<const wire::Message> requests);
 
  private:
   [[nodiscard]] wire::RequestContext context(std::uint16_t family) noexcept;

@@ -7,6 +7,7 @@
 #include <exception>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "cli/error_text.hpp"
 #include "cli/ipvs_client.hpp"
@@ -22,6 +23,8 @@ namespace {
 constexpr std::uint32_t kMinimumVersion = 0x010104;
 /// Exit status of a listing that fails.
 constexpr int kListFailed = 1;
+/// Commands of a restore that are sent before their answers are awaited.
+constexpr std::size_t kMaxPending = 256;
 
 Asked asked_by(CommandKind kind) noexcept {
   switch (kind) {
@@ -54,6 +57,10 @@ Asked asked_by(CommandKind kind) noexcept {
   return Asked::kFlush;
 }
 
+bool is_change(CommandKind kind) noexcept {
+  return kind != CommandKind::kList && kind != CommandKind::kSave && kind != CommandKind::kRestore;
+}
+
 /// One run of the program: the command line, and with -R every line of the input.
 class Run {
  public:
@@ -67,6 +74,9 @@ class Run {
   void execute(std::span<const std::string> arguments, bool restoring);
   void restore();
   void apply(const Command& command);
+  /// Carries out what a restore has read so far.
+  void apply_pending();
+  void report(CommandKind kind, const Result<void>& done);
   void list(const Command& command);
   void list_all(const Format& format);
   void list_service(const model::ServiceKey& key, const Format& format);
@@ -88,6 +98,8 @@ class Run {
   wire::DirectorInfo info_;
   ProgramResult result_;
   bool finished_ = false;
+  /// Commands of a restore that go to the director together.
+  std::vector<Command> pending_;
 };
 
 bool Run::open() {
@@ -126,6 +138,8 @@ ProgramResult Run::run(std::span<const std::string> arguments) {
 
 void Run::execute(std::span<const std::string> arguments, bool restoring) {
   const auto command = parse_command(arguments);
+  // What a line says comes behind what the lines before it brought.
+  if (!command || !is_change(command->kind)) apply_pending();
   if (!command) {
     const auto& stop = command.error();
     result_.out += stop.out;
@@ -154,7 +168,9 @@ void Run::execute(std::span<const std::string> arguments, bool restoring) {
       restore();
       return;
     default:
-      apply(*command);
+      if (!restoring) return apply(*command);
+      pending_.push_back(*command);
+      if (pending_.size() == kMaxPending) apply_pending();
   }
 }
 
@@ -168,13 +184,20 @@ void Run::restore() {
     words.insert(words.begin(), program_);
     execute(words, true);
   }
+  apply_pending();
 }
 
-void Run::apply(const Command& command) {
-  const auto done = client_.apply(command);
-  if (done) return;
-  result_.err += error_text(asked_by(command.kind), done.error()) + '\n';
-  result_.exit_status = kFailed;
+void Run::apply(const Command& command) { report(command.kind, client_.apply(command)); }
+
+void Run::apply_pending() {
+  const auto results = client_.apply_all(pending_);
+  for (std::size_t i = 0; i < pending_.size(); ++i) report(pending_[i].kind, results[i]);
+  pending_.clear();
+}
+
+void Run::report(CommandKind kind, const Result<void>& done) {
+  result_.exit_status = done ? 0 : kFailed;
+  if (!done) result_.err += error_text(asked_by(kind), done.error()) + '\n';
 }
 
 void Run::list(const Command& command) {

@@ -44,24 +44,11 @@ ProgramResult wrong_usage(const std::string& message) {
           .err = fmt::format("sluice: mark: {} (see `sluice mark help')\n", message)};
 }
 
-std::string reason(Error error) {
-  switch (error.code) {
-    case E2BIG:
-      return "there is no such position";
-    case ENOENT:
-      return "there is no such rule";
-    case ENOSPC:
-      return "there are too many rules";
-    case EINVAL:
-      return "the director does not take this rule";
-    default:
-      return unanswered_text(error);
-  }
-}
-
 ProgramResult finished(const Result<void>& result) {
   if (result) return {};
-  return {.exit_status = 1, .out = {}, .err = fmt::format("sluice: {}\n", reason(result.error()))};
+  return {.exit_status = 1,
+          .out = {},
+          .err = fmt::format("sluice: {}\n", mark_refusal_text(result.error()))};
 }
 
 using Words = std::span<const std::string>;
@@ -169,8 +156,9 @@ ProgramResult import(IpvsClient& client, const tl::expected<MarkImport, std::str
   }
   if (const auto added = add_all(client, found->rules); !added.end) {
     result.exit_status = 1;
-    result.err += fmt::format("sluice: {}; {} of {} rules were added\n", reason(added.end.error()),
-                              added.count, found->rules.size());
+    result.err +=
+        fmt::format("sluice: {}; {} of {} rules were added\n", mark_refusal_text(added.end.error()),
+                    added.count, found->rules.size());
     return result;
   }
   result.out =
@@ -188,6 +176,21 @@ ProgramResult import_saved(IpvsClient& client, Words words, const std::string& i
 }
 
 }  // namespace
+
+std::string mark_refusal_text(Error error) {
+  switch (error.code) {
+    case E2BIG:
+      return "there is no such position";
+    case ENOENT:
+      return "there is no such rule";
+    case ENOSPC:
+      return "there are too many rules";
+    case EINVAL:
+      return "the director does not take this rule";
+    default:
+      return unanswered_text(error);
+  }
+}
 
 bool mark_reads_input(std::string_view subcommand) {
   return subcommand == "restore" || subcommand == "import-iptables" || subcommand == "import-nft";

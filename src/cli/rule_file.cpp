@@ -10,6 +10,10 @@
 namespace lb::cli {
 
 ProgramResult load_rule(const std::string& line, wire::Transport& transport) {
+  if (const auto start = line.find_first_not_of(" \t\r");
+      start == std::string::npos || line[start] == '#') {
+    return {};
+  }
   const auto words = split_words(line);
   if (!words || words->empty() || words->front() != "mark") {
     return run_ipvsadm(std::vector<std::string>{"ipvsadm", "--restore"}, line, transport);

@@ -98,6 +98,16 @@ std::string destination_rule(const model::ServiceKey& service, const model::Dest
                      forwarding_option(spec.method), spec.weight, tunnel_words(spec));
 }
 
+std::string whole_destination_rule(const model::ServiceKey& service,
+                                   const model::DestinationSpec& spec) {
+  auto text = destination_rule(service, spec, true);
+  text.pop_back();
+  const auto out = std::back_inserter(text);
+  if (spec.upper_threshold != 0) fmt::format_to(out, " -x {}", spec.upper_threshold);
+  if (spec.lower_threshold != 0) fmt::format_to(out, " -y {}", spec.lower_threshold);
+  return text + '\n';
+}
+
 std::vector<std::string> rule_words(std::string_view line) {
   constexpr std::string_view kBlanks = " \t\r";
   std::vector<std::string> words;

@@ -17,6 +17,10 @@ namespace lb::cli {
 [[nodiscard]] std::string destination_rule(const model::ServiceKey& service,
                                            const model::DestinationSpec& spec, bool numeric);
 
+/// As `destination_rule`, numeric and with the thresholds, which ipvsadm -S leaves out.
+[[nodiscard]] std::string whole_destination_rule(const model::ServiceKey& service,
+                                                 const model::DestinationSpec& spec);
+
 /// The words of one line of rules, between blanks: quotes mean nothing. Words "ipvsadm" are left
 /// out, wherever they stand.
 [[nodiscard]] std::vector<std::string> rule_words(std::string_view line);

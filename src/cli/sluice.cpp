@@ -13,6 +13,7 @@
 #include "cli/ipvs_client.hpp"
 #include "cli/listing.hpp"
 #include "cli/mark.hpp"
+#include "cli/restore.hpp"
 #include "cli/sysctl.hpp"
 
 namespace lb::cli {
@@ -26,6 +27,10 @@ constexpr std::string_view kUsage =
     "  mark ...         the rules that give packets firewall marks (see `sluice mark help')\n"
     "  sysctl [NAME[=VALUE] ...]\n"
     "                   shows or changes settings (net.ipv4.vs.*)\n"
+    "  save             writes all services, servers and mark rules as `restore' reads them\n"
+    "  restore [--atomic] [--replace] [FILE]\n"
+    "                   carries out the lines of FILE (`-' or none: the standard input);\n"
+    "                   --atomic: all of them or none; --replace: in place of what is there\n"
     "  run -- COMMAND   runs stock programs of IPVS (ipvsadm, keepalived) with this director\n"
     "  doctor           looks for what breaks LVS here, and says what to do\n"
     "  realserver ...   prepares this machine as a real server (see `sluice realserver help')\n"
@@ -114,6 +119,11 @@ ProgramResult run(std::span<const std::string> arguments, const std::string& ver
   if (command == "connections") return run_connections(rest, transport);
   if (command == "mark") return run_mark(rest, input, transport);
   if (command == "sysctl") return run_sysctl(rest, transport);
+  if (command == "save") return run_save(rest, transport);
+  if (command == "restore") {
+    const auto file = restore_file(rest);
+    return run_restore(rest, file.empty() ? "standard input" : file, input, transport);
+  }
   if (!rest.empty()) return wrong_usage(fmt::format("unexpected argument `{}'", rest.front()));
   if (command == "status") return run_status(transport);
   if (command == "help" || command == "--help" || command == "-h") {
@@ -144,8 +154,12 @@ std::string unanswered_text(Error error) {
   return fmt::format("the director could not be asked: {}", error_text(Asked::kInfo, error));
 }
 
-bool sluice_reads_input(std::span<const std::string> arguments) {
-  return arguments.size() > 2 && arguments[1] == "mark" && mark_reads_input(arguments[2]);
+std::optional<std::string> sluice_input(std::span<const std::string> arguments) {
+  if (arguments.size() > 1 && arguments[1] == "restore") return restore_file(arguments.subspan(2));
+  if (arguments.size() > 2 && arguments[1] == "mark" && mark_reads_input(arguments[2])) {
+    return std::string();
+  }
+  return std::nullopt;
 }
 
 }  // namespace lb::cli

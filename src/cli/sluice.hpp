@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 
@@ -10,7 +11,7 @@
 namespace lb::cli {
 
 /// Runs the subcommands of `sluice` that are clients of the daemon, and its help.
-/// `arguments[0]` is the program's name, `input` what the commands of `sluice_reads_input` read.
+/// `arguments[0]` is the program's name, `input` what the commands of `sluice_input` read.
 /// Exit status: 0, 1 if the director could not be asked or refused, 2 if the command line makes no
 /// sense, 3 if an import left rules out.
 [[nodiscard]] ProgramResult run_sluice(std::span<const std::string> arguments,
@@ -20,7 +21,7 @@ namespace lb::cli {
 /// Why the director did not answer, in a sentence.
 [[nodiscard]] std::string unanswered_text(Error error);
 
-/// Whether the command line wants standard input.
-[[nodiscard]] bool sluice_reads_input(std::span<const std::string> arguments);
+/// The file that the command line wants as input; empty: the standard input; null: none.
+[[nodiscard]] std::optional<std::string> sluice_input(std::span<const std::string> arguments);
 
 }  // namespace lb::cli

@@ -23,7 +23,13 @@ int main(int argc, char** argv) {
       return lb::doctor::gather_director(transport, kernel, facts);
     });
   }
-  const auto input =
-      lb::cli::sluice_reads_input(arguments) ? lb::cli::read_standard_input() : std::string();
+  std::string input;
+  if (const auto file = lb::cli::sluice_input(arguments)) {
+    auto text = lb::cli::read_input(*file);
+    if (!text) {
+      return lb::cli::leave({.exit_status = 1, .out = {}, .err = "sluice: " + text.error() + "\n"});
+    }
+    input = *std::move(text);
+  }
   return lb::cli::leave(lb::cli::run_sluice(arguments, SLUICE_VERSION, transport, input));
 }

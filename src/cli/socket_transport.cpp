@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <utility>
 
 #include "wire/netlink.hpp"
 
@@ -21,6 +22,8 @@ constexpr time_t kTimeoutSeconds = 30;
 // The daemon sends at most about 16 KiB at once; a longer datagram would be cut by the kernel
 // and is refused below.
 constexpr std::size_t kDatagramSize = 256 * 1024;
+// Requests that are sent together; the daemon reads up to 64 KiB at once.
+constexpr std::size_t kBatchSize = 48 * 1024;
 
 /// Whether `message` is the last one of the answer to a request with `request_flags`.
 bool ends_answer(const wire::MessageHeader& message, std::uint16_t request_flags) noexcept {
@@ -65,33 +68,83 @@ Result<void> SocketTransport::connect() {
   return {};
 }
 
-Result<std::vector<wire::Message>> SocketTransport::exchange(std::span<const std::byte> request) {
-  const auto header = wire::view_message(request);
-  if (!header) return failure(EINVAL);
+Result<void> SocketTransport::ask(std::span<const std::byte> datagram, std::span<Waiting> waiting) {
   if (socket_ < 0) {
-    if (auto connected = connect(); !connected) return tl::unexpected(connected.error());
+    if (auto connected = connect(); !connected) return connected;
   }
   const auto fail = [this](int error) {
     close();  // what is still to come would be taken for the next answer
     return failure(error == EAGAIN ? ETIMEDOUT : error);
   };
-  if (::send(socket_, request.data(), request.size(), MSG_NOSIGNAL) < 0) return fail(errno);
+  if (::send(socket_, datagram.data(), datagram.size(), MSG_NOSIGNAL) < 0) return fail(errno);
 
-  std::vector<wire::Message> answer;
-  std::vector<std::byte> datagram(kDatagramSize);
-  while (true) {
-    const ssize_t size = ::recv(socket_, datagram.data(), datagram.size(), MSG_TRUNC);
+  std::size_t answered = 0;
+  received_.resize(kDatagramSize);
+  while (answered < waiting.size()) {
+    const ssize_t size = ::recv(socket_, received_.data(), received_.size(), MSG_TRUNC);
     if (size < 0 && errno == EINTR) continue;
     if (size < 0) return fail(errno);
     if (size == 0) return fail(ECONNRESET);
-    if (static_cast<std::size_t>(size) > datagram.size()) return fail(EMSGSIZE);
-    auto rest = std::span<const std::byte>(datagram).first(static_cast<std::size_t>(size));
+    if (static_cast<std::size_t>(size) > received_.size()) return fail(EMSGSIZE);
+    auto rest = std::span<const std::byte>(received_).first(static_cast<std::size_t>(size));
     while (const auto message = wire::take_message(rest)) {
-      if (message->header.sequence != header->header.sequence) continue;
-      answer.emplace_back(message->bytes.begin(), message->bytes.end());
-      if (ends_answer(message->header, header->header.flags)) return answer;
+      if (answered == waiting.size()) break;
+      // Answers come in the order of the requests.
+      auto& next = waiting[answered];
+      if (message->header.sequence != next.sequence) continue;
+      next.answer.emplace_back(message->bytes.begin(), message->bytes.end());
+      next.is_answered = ends_answer(message->header, next.flags);
+      if (next.is_answered) ++answered;
     }
   }
+  return {};
+}
+
+Result<std::vector<wire::Message>> SocketTransport::exchange(std::span<const std::byte> request) {
+  const auto header = wire::view_message(request);
+  if (!header) return failure(EINVAL);
+  Waiting waiting{.sequence = header->header.sequence, .flags = header->header.flags};
+  if (auto asked = ask(request, std::span(&waiting, 1)); !asked) {
+    return tl::unexpected(asked.error());
+  }
+  return std::move(waiting.answer);
+}
+
+std::vector<Result<std::vector<wire::Message>>> SocketTransport::exchange_all(
+    std::span<const wire::Message> requests) {
+  std::vector<Result<std::vector<wire::Message>>> answers;
+  answers.reserve(requests.size());
+  std::vector<std::byte> datagram;
+  std::vector<Waiting> waiting;
+  std::size_t next = 0;
+  while (next < requests.size()) {
+    datagram.clear();
+    waiting.clear();
+    for (; next < requests.size(); ++next) {
+      const auto view = wire::view_message(requests[next]);
+      if (!view || (view->header.flags & NLM_F_ACK) == 0) break;  // sent alone
+      if (!datagram.empty() && datagram.size() + view->bytes.size() > kBatchSize) break;
+      datagram.insert(datagram.end(), view->bytes.begin(), view->bytes.end());
+      datagram.resize((datagram.size() + 3) / 4 * 4);
+      waiting.push_back({.sequence = view->header.sequence, .flags = view->header.flags});
+    }
+    if (waiting.empty()) {
+      answers.push_back(exchange(requests[next++]));
+      continue;
+    }
+    const auto asked = ask(datagram, waiting);
+    for (auto& one : waiting) {
+      if (one.is_answered) {
+        answers.emplace_back(std::move(one.answer));
+      } else {
+        answers.emplace_back(tl::unexpected(asked.error()));
+      }
+    }
+    // Another connection would not go on where this one ended (in a transaction, say).
+    if (!asked) answers.resize(requests.size(), tl::unexpected(asked.error()));
+    if (!asked) break;
+  }
+  return answers;
 }
 
 }  // namespace lb::cli

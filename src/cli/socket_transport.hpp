@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "wire/socket_name.hpp"
 #include "wire/transport.hpp"
@@ -24,13 +28,26 @@ class SocketTransport final : public wire::Transport {
 
   [[nodiscard]] Result<std::vector<wire::Message>> exchange(
       std::span<const std::byte> request) override;
+  [[nodiscard]] std::vector<Result<std::vector<wire::Message>>> exchange_all(
+      std::span<const wire::Message> requests) override;
 
  private:
+  /// A request that was sent, and what came back.
+  struct Waiting {
+    std::uint32_t sequence = 0;
+    std::uint16_t flags = 0;
+    std::vector<wire::Message> answer{};
+    bool is_answered = false;
+  };
   [[nodiscard]] Result<void> connect();
+  /// Sends one datagram of requests and reads until all of them are answered. The error is for
+  /// those that are not.
+  [[nodiscard]] Result<void> ask(std::span<const std::byte> datagram, std::span<Waiting> waiting);
   void close() noexcept;
 
   std::string name_;
   int socket_ = -1;
+  std::vector<std::byte> received_;  ///< one datagram
 };
 
 }  // namespace lb::cli

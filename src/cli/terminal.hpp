@@ -3,6 +3,7 @@
 
 #include <span>
 #include <string>
+#include <tl/expected.hpp>
 
 #include "cli/ipvsadm.hpp"
 
@@ -17,5 +18,8 @@ namespace lb::cli {
 /// Writes output and errors; returns the exit status, which is a failure if not all of the
 /// output could be written.
 [[nodiscard]] int leave(const ProgramResult& result);
+
+/// All of a file, or of the standard input if `file` is empty. The error is a sentence.
+[[nodiscard]] tl::expected<std::string, std::string> read_input(const std::string& file);
 
 }  // namespace lb::cli

@@ -45,12 +45,13 @@ class TestDirector final : public wire::Transport {
       return split(out);
     }
     const auto command = view->header.command;
-    if (command != kGetInfo) commands.push_back(command);
+    const bool is_info = command == kGetInfo && view->header.type == wire::kIpvsFamily;
+    if (!is_info) commands.push_back(command);
     if (const auto error = errors.find(command); error != errors.end()) {
       wire::encode_error(out, *view, error->second, 0);
       return split(out);
     }
-    if (command == kGetInfo) wire::encode_info(out, *view, 0, 4096);
+    if (is_info) wire::encode_info(out, *view, 0, 4096);
     if (const auto handler = handlers.find(command); handler != handlers.end()) {
       handler->second(out, *view);
     }

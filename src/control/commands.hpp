@@ -33,6 +33,11 @@ struct Response {
   std::unique_ptr<Dump> dump;
 };
 
+/// Hands a request to its family.
+[[nodiscard]] Result<Response> dispatch(const Request& request);
+/// Whether a command of the IPVS family changes the configuration (a sync daemon is none of it).
+[[nodiscard]] bool is_change(unsigned command) noexcept;
+
 // Each applies a request of its family, with the errors of the kernel.
 [[nodiscard]] Result<Response> handle_controller(const Request& request);
 [[nodiscard]] Result<Response> handle_ipvs(const Request& request);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "control/request_handler.hpp"
+#include "control/transaction.hpp"
 #include "wire/netlink.hpp"
 #include "wire/transport.hpp"
 
@@ -23,7 +24,7 @@ class DirectTransport : public wire::Transport {
       std::span<const std::byte> request) override {
     std::vector<wire::Message> messages;
     std::vector<std::byte> datagram;
-    const auto answer = handler_.handle(request, port_id_);
+    const auto answer = handler_.handle(request, port_id_, &session_);
     while (answer->next(datagram)) {
       std::span<const std::byte> rest = datagram;
       while (const auto message = wire::take_message(rest)) {
@@ -36,6 +37,7 @@ class DirectTransport : public wire::Transport {
  private:
   const RequestHandler& handler_;
   std::uint32_t port_id_;
+  Session session_;
 };
 
 }  // namespace lb::control

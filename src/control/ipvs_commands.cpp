@@ -25,23 +25,6 @@ Result<Response> done(const Result<void>& result) {
   return Response{};
 }
 
-bool is_set_command(unsigned command) {
-  switch (command) {
-    case IPVS_CMD_NEW_SERVICE:
-    case IPVS_CMD_SET_SERVICE:
-    case IPVS_CMD_DEL_SERVICE:
-    case IPVS_CMD_NEW_DEST:
-    case IPVS_CMD_SET_DEST:
-    case IPVS_CMD_DEL_DEST:
-    case IPVS_CMD_SET_CONFIG:
-    case IPVS_CMD_ZERO:
-    case IPVS_CMD_FLUSH:
-      return true;
-    default:
-      return false;
-  }
-}
-
 bool is_destination_command(unsigned command) {
   return command == IPVS_CMD_NEW_DEST || command == IPVS_CMD_SET_DEST ||
          command == IPVS_CMD_DEL_DEST;
@@ -161,13 +144,30 @@ Result<Response> dump(const Request& request) {
 
 }  // namespace
 
+bool is_change(unsigned command) noexcept {
+  switch (command) {
+    case IPVS_CMD_NEW_SERVICE:
+    case IPVS_CMD_SET_SERVICE:
+    case IPVS_CMD_DEL_SERVICE:
+    case IPVS_CMD_NEW_DEST:
+    case IPVS_CMD_SET_DEST:
+    case IPVS_CMD_DEL_DEST:
+    case IPVS_CMD_SET_CONFIG:
+    case IPVS_CMD_ZERO:
+    case IPVS_CMD_FLUSH:
+      return true;
+    default:
+      return false;
+  }
+}
+
 Result<Response> handle_ipvs(const Request& request) {
   if (request.is_dump()) return dump(request);
   const unsigned command = request.message.header.command;
   const bool is_get = command == IPVS_CMD_GET_SERVICE || command == IPVS_CMD_GET_CONFIG ||
                       command == IPVS_CMD_GET_INFO;
   const bool is_daemon = command == IPVS_CMD_NEW_DAEMON || command == IPVS_CMD_DEL_DAEMON;
-  if (!is_get && !is_daemon && !is_set_command(command)) return failure(EOPNOTSUPP);
+  if (!is_get && !is_daemon && !is_change(command)) return failure(EOPNOTSUPP);
 
   const auto asked = wire::IpvsRequest::parse(request.message.attributes);
   if (!asked) return tl::unexpected(asked.error());

@@ -13,6 +13,7 @@
 namespace lb::control {
 
 class StatusSource;
+struct Session;
 
 /// An answer in the making. Short answers are complete at once; a dump is produced piece by
 /// piece, so that packets never wait for a long listing.
@@ -38,8 +39,10 @@ class RequestHandler {
   /// socket, a second dump in one datagram is refused (EBUSY). `port_id` is the client's netlink
   /// port id, echoed in answers. The caller has checked the client's privileges and has advanced
   /// the director to the present. The answer must not outlive the handler and its director.
+  /// `session` is the client's; without one it can have no transaction (EOPNOTSUPP).
   [[nodiscard]] std::unique_ptr<Answer> handle(std::span<const std::byte> datagram,
-                                               std::uint32_t port_id) const;
+                                               std::uint32_t port_id,
+                                               Session* session = nullptr) const;
 
  private:
   engine::Director& director_;

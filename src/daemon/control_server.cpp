@@ -85,6 +85,7 @@ struct ControlServer::State {
     FileDescriptor socket;
     Peer peer;
     EventPtr readable, writable, deadline;
+    control::Session session;
     std::unique_ptr<control::Answer> answer;  ///< being written
     std::vector<std::byte> unsent;            ///< its datagram that did not fit yet
     bool is_leaving = false;                  ///< closed after the answer
@@ -152,6 +153,7 @@ void ControlServer::State::add(FileDescriptor connected) {
                                                .readable = {},
                                                .writable = {},
                                                .deadline = {},
+                                               .session = {},
                                                .answer = {},
                                                .unsent = {},
                                                .self = {}});
@@ -202,7 +204,7 @@ std::unique_ptr<control::Answer> ControlServer::State::Client::answer_to(
     is_leaving = true;
     return std::make_unique<ErrorAnswer>(*header, port_id, EPERM);
   }
-  return server.handler(datagram, port_id);
+  return server.handler(datagram, port_id, session);
 }
 
 void ControlServer::State::Client::write_answer() {

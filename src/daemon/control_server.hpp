@@ -13,6 +13,7 @@
 #include <tl/expected.hpp>
 
 #include "control/request_handler.hpp"
+#include "control/transaction.hpp"
 
 struct event_base;
 
@@ -28,7 +29,7 @@ namespace lb::daemon {
 class ControlServer {
  public:
   using Handler = std::function<std::unique_ptr<control::Answer>(
-      std::span<const std::byte> datagram, std::uint32_t port_id)>;
+      std::span<const std::byte> datagram, std::uint32_t port_id, control::Session& session)>;
 
   struct Options {
     std::string name;            ///< of the socket, without the leading NUL

@@ -54,8 +54,8 @@ class ControlServerTest : public testing::Test {
   void start() {
     auto created = ControlServer::create(
         base_.get(), options_,
-        [this](std::span<const std::byte> datagram,
-               std::uint32_t port_id) -> std::unique_ptr<control::Answer> {
+        [this](std::span<const std::byte> datagram, std::uint32_t port_id,
+               control::Session&) -> std::unique_ptr<control::Answer> {
           nlmsghdr header{};
           std::memcpy(&header, datagram.data(), sizeof(header));
           port_ids_.push_back(port_id);

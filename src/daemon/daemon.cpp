@@ -165,9 +165,10 @@ struct Daemon::State : control::StatusSource {
 };
 
 tl::expected<void, std::string> Daemon::State::listen(std::optional<gid_t> group) {
-  auto handle = [this](std::span<const std::byte> datagram, std::uint32_t port_id) {
+  auto handle = [this](std::span<const std::byte> datagram, std::uint32_t port_id,
+                       control::Session& session) {
     director.advance(now(), kTimerBudget);
-    return handler.handle(datagram, port_id);
+    return handler.handle(datagram, port_id, &session);
   };
   auto created = ControlServer::create(
       base.get(), {.name = std::string(wire::kControlSocketName.substr(1)), .group = group},

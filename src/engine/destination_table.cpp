@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/destination_table.hpp"
 
-#include <algorithm>
 #include <utility>
+
+#include "engine/service_key_hash.hpp"
 
 namespace lb::engine {
 namespace {
@@ -43,13 +44,28 @@ void DestinationTable::discard(Destination& destination, Timestamp now) {
   destination.is_available = false;
   destination.service = nullptr;
   destination.idle_since = now;
-  trash_.push_back(&destination);
+  trash_.insert(&destination);
+}
+
+std::size_t DestinationTable::TrashHash::operator()(const Destination* destination) const noexcept {
+  const auto hash =
+      mix_hash(ServiceKeyHash()(destination->service_key), destination->spec.port.to_network());
+  return mix_hash(hash, destination->spec.address);
+}
+
+bool DestinationTable::IsSame::operator()(const Destination* a,
+                                          const Destination* b) const noexcept {
+  ++*compared;
+  return a->service_key == b->service_key && a->spec.port == b->spec.port &&
+         a->spec.address == b->spec.address;
 }
 
 Destination* DestinationTable::revive(const model::ServiceKey& service, const net::Endpoint& end) {
-  const auto found = std::find_if(trash_.begin(), trash_.end(), [&](const Destination* d) {
-    return d->service_key == service && d->spec.port == end.port && d->spec.address == end.address;
-  });
+  Destination wanted;
+  wanted.service_key = service;
+  wanted.spec.address = end.address;
+  wanted.spec.port = end.port;
+  const auto found = trash_.find(&wanted);
   if (found == trash_.end()) return nullptr;
   auto* destination = *found;
   trash_.erase(found);
@@ -58,17 +74,18 @@ Destination* DestinationTable::revive(const model::ServiceKey& service, const ne
 }
 
 void DestinationTable::sweep(Timestamp now) {
-  std::erase_if(trash_, [&](Destination* destination) {
-    if (destination->references != 0) {
-      destination->idle_since = now;
-      return false;
+  for (auto at = trash_.begin(); at != trash_.end();) {
+    auto* destination = *at;
+    if (destination->references != 0) destination->idle_since = now;
+    if (now - destination->idle_since < kTrashPeriod) {
+      ++at;
+      continue;
     }
-    if (now - destination->idle_since < kTrashPeriod) return false;
+    at = trash_.erase(at);
     const auto id = destination->id;
     destinations_[id].reset();
     free_.push_back(id);
-    return true;
-  });
+  }
 }
 
 }  // namespace lb::engine

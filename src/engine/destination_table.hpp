@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <tsl/robin_set.h>
+
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -36,11 +38,23 @@ class DestinationTable {
   [[nodiscard]] Destination* revive(const model::ServiceKey& service, const net::Endpoint& end);
   /// Frees what nobody has referred to for two minutes. To be called once a minute.
   void sweep(Timestamp now);
+  /// How many removed destinations `revive` has compared so far.
+  [[nodiscard]] std::uint64_t compared() const noexcept { return *compared_; }
 
  private:
+  struct TrashHash {
+    std::size_t operator()(const Destination* destination) const noexcept;
+  };
+  // A health checker may take out a hundred thousand at once, and put them back.
+  struct IsSame {
+    std::uint64_t* compared;
+    bool operator()(const Destination* a, const Destination* b) const noexcept;
+  };
+
   std::vector<std::unique_ptr<Destination>> destinations_;  // by id; 0 unused
   std::vector<std::uint32_t> free_;
-  std::vector<Destination*> trash_;
+  std::unique_ptr<std::uint64_t> compared_ = std::make_unique<std::uint64_t>(0);
+  tsl::robin_set<Destination*, TrashHash, IsSame> trash_{0, TrashHash(), IsSame{compared_.get()}};
 };
 
 }  // namespace lb::engine

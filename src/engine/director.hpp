@@ -196,6 +196,10 @@ class Director {
   /// Tells `listener` (null: nobody) of every endpoint in use now, then of each change.
   void set_steering_listener(SteeringListener* listener);
 
+  /// For parts of the engine with headers of their own (rehearsal.hpp).
+  [[nodiscard]] DirectorState& state() noexcept { return *state_; }
+  [[nodiscard]] const DirectorState& state() const noexcept { return *state_; }
+
  private:
   std::unique_ptr<DirectorState> state_;
 };

@@ -18,23 +18,6 @@ Destination* Service::find(const net::Endpoint& end) const noexcept {
   return found == destinations.end() ? nullptr : *found;
 }
 
-// Keys come from the administrator alone, so the hash needs no secret; it must only spread
-// addresses and ports that count up.
-std::size_t ServiceTable::KeyHash::operator()(const model::ServiceKey& key) const noexcept {
-  std::uint64_t h = key.fwmark;
-  const auto mix = [&h](std::uint64_t word) {
-    h = (h ^ word) * 0x9e3779b97f4a7c15ULL;
-    h ^= h >> 32;
-  };
-  mix((std::uint64_t{static_cast<std::uint8_t>(key.protocol)} << 16) | key.port.to_network());
-  for (std::size_t i = 0; i < 4; i += 2) {
-    mix((std::uint64_t{key.address.word(i).to_network()} << 32) |
-        key.address.word(i + 1).to_network());
-  }
-  mix(static_cast<std::uint64_t>(key.family));
-  return h;
-}
-
 Service* ServiceTable::find(const model::ServiceKey& key) const noexcept {
   const auto found = by_key_.find(key);
   return found == by_key_.end() ? nullptr : found->second;
@@ -86,9 +69,11 @@ Service& ServiceTable::insert(std::unique_ptr<Service> service) {
 }
 
 std::unique_ptr<Service> ServiceTable::extract(const model::ServiceKey& key) {
-  const auto found = std::find_if(services_.begin(), services_.end(),
-                                  [&](const auto& service) { return service->key() == key; });
-  if (found == services_.end()) return nullptr;
+  const auto* known = find(key);
+  if (known == nullptr) return nullptr;
+  const auto found = std::lower_bound(
+      services_.begin(), services_.end(), known->serial,
+      [](const auto& service, std::uint64_t serial) { return service->serial < serial; });
   auto service = std::move(*found);
   services_.erase(found);
   by_key_.erase(key);

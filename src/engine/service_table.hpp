@@ -13,6 +13,7 @@
 #include "engine/ftp_session.hpp"
 #include "engine/rate_estimator.hpp"
 #include "engine/scheduler/scheduler.hpp"
+#include "engine/service_key_hash.hpp"
 #include "model/service.hpp"
 
 namespace lb::engine {
@@ -49,7 +50,7 @@ class ServiceTable {
   [[nodiscard]] Service* find_for_packet(std::uint32_t mark, net::Protocol protocol,
                                          const net::IpAddress& address,
                                          net::Port port) const noexcept;
-  /// Adds a service whose key is not there yet.
+  /// Adds a service whose key is not there yet and whose serial is the highest.
   Service& insert(std::unique_ptr<Service> service);
   /// To be called when a service in the table has got another persistence engine.
   void engine_changed(Service& service);
@@ -74,13 +75,10 @@ class ServiceTable {
   [[nodiscard]] bool has_marks() const noexcept { return mark_services_ != 0; }
 
  private:
-  struct KeyHash {
-    std::size_t operator()(const model::ServiceKey& key) const noexcept;
-  };
   void count(const model::ServiceKey& key, std::int32_t change) noexcept;
 
-  tsl::robin_map<model::ServiceKey, Service*, KeyHash> by_key_;
-  std::vector<std::unique_ptr<Service>> services_;  // oldest first
+  tsl::robin_map<model::ServiceKey, Service*, ServiceKeyHash> by_key_;
+  std::vector<std::unique_ptr<Service>> services_;  // oldest first: by serial
   std::vector<Service*> with_engine_;
   // How many there are of each family, and of the kinds that need an extra look-up; 0 saves it.
   std::int32_t ipv4_services_ = 0;

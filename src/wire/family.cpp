@@ -60,6 +60,9 @@ constexpr auto kSluiceCommands = std::to_array<FamilyCommand>({
     {number(SluiceCommand::kFlushMarkRules), kSet},
     {number(SluiceCommand::kZeroMarkRules), kSet},
     {number(SluiceCommand::kGetFile), kSet | kDump},
+    {number(SluiceCommand::kBeginTransaction), kSet},
+    {number(SluiceCommand::kCommitTransaction), kSet},
+    {number(SluiceCommand::kAbortTransaction), kSet},
 });
 
 constexpr auto kFamilies = std::to_array<FamilyDescription>({

@@ -10,6 +10,7 @@
 #include "net/bytes.hpp"
 #include "wire/ipvs_attributes.hpp"
 #include "wire/mark_messages.hpp"
+#include "wire/transaction_messages.hpp"
 
 namespace lb::wire {
 namespace {
@@ -44,8 +45,10 @@ enum SluiceAttribute : unsigned {
   kHealth,              // text
   kMarkRule,            // nest of mark_messages.cpp
   kFilePiece,           // bytes
+  kTransaction,         // nest of transaction_messages.cpp
 };
-static_assert(kFilePiece == kSluiceHighestAttribute && kMarkRule == kMarkRuleAttribute);
+static_assert(kMarkRule == kMarkRuleAttribute && kTransaction == kTransactionAttribute &&
+              kTransaction == kSluiceHighestAttribute);
 
 constexpr AttributeRule kText{AttributeRule::Kind::kText, 4095};
 constexpr AttributeRule kU64{AttributeRule::Kind::kAtLeast, 8};
@@ -66,7 +69,9 @@ constexpr auto kRules = [] {
   for (const auto type : {kUptime, kServices, kConnections, kConnectionCapacity, kCount}) {
     rules[type] = kU64;
   }
-  for (const auto type : {kTotals, kCounters, kDrops, kMarkRule}) rules[type] = kNested;
+  for (const auto type : {kTotals, kCounters, kDrops, kMarkRule, kTransaction}) {
+    rules[type] = kNested;
+  }
   rules[kFilePiece] = {AttributeRule::Kind::kAtMost, kMaxFilePiece};
   return rules;
 }();

@@ -35,9 +35,14 @@ enum class SluiceCommand : std::uint8_t {
   kZeroMarkRules = 14,
   kNewFile = 15,  ///< answer to kGetFile: a piece of the text
   kGetFile = 16,  ///< by path (/proc/net/ip_vs...). do: ENOENT if there is none; dump: its text
+  // See transaction_messages.hpp.
+  kBeginTransaction = 17,
+  kCommitTransaction = 18,  ///< answered by kNewTransactionResult
+  kNewTransactionResult = 19,
+  kAbortTransaction = 20,
 };
 
-inline constexpr std::uint32_t kSluiceHighestAttribute = 28;
+inline constexpr std::uint32_t kSluiceHighestAttribute = 29;
 
 /// A counter with the label that metrics and listings show.
 struct NamedCounter {

@@ -24,6 +24,16 @@ class Transport {
   /// (ECONNREFUSED: no daemon runs here).
   [[nodiscard]] virtual Result<std::vector<Message>> exchange(
       std::span<const std::byte> request) = 0;
+
+  /// Sends requests that are acknowledged, and returns their answers in order. What can, sends
+  /// many at once: the director carries them out one after the other all the same.
+  [[nodiscard]] virtual std::vector<Result<std::vector<Message>>> exchange_all(
+      std::span<const Message> requests) {
+    std::vector<Result<std::vector<Message>>> answers;
+    answers.reserve(requests.size());
+    for (const auto& request : requests) answers.push_back(exchange(request));
+    return answers;
+  }
 };
 
 }  // namespace lb::wire

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/request_text.hpp"
+
+#include <linux/ip_vs.h>
+
+#include <cerrno>
+
+#include "cli/error_text.hpp"
+#include "cli/mark.hpp"
+#include "wire/family.hpp"
+
+namespace lb::cli {
+namespace {
+
+Asked asked_by(unsigned command) noexcept {
+  switch (command) {
+    case IPVS_CMD_NEW_SERVICE:
+      return Asked::kAddService;
+    case IPVS_CMD_SET_SERVICE:
+      return Asked::kEditService;
+    case IPVS_CMD_DEL_SERVICE:
+      return Asked::kDeleteService;
+    case IPVS_CMD_NEW_DEST:
+      return Asked::kAddServer;
+    case IPVS_CMD_SET_DEST:
+      return Asked::kEditServer;
+    case IPVS_CMD_DEL_DEST:
+      return Asked::kDeleteServer;
+    case IPVS_CMD_ZERO:
+      return Asked::kZero;
+    case IPVS_CMD_SET_CONFIG:
+      return Asked::kTimeouts;
+    case IPVS_CMD_NEW_DAEMON:
+      return Asked::kStartDaemon;
+    case IPVS_CMD_DEL_DAEMON:
+      return Asked::kStopDaemon;
+    default:
+      return Asked::kFlush;
+  }
+}
+
+}  // namespace
+
+std::string refusal_text(std::span<const std::byte> request, Error error) {
+  const auto view = wire::view_message(request);
+  if (!view) return "not a request";
+  if (view->header.type != wire::kIpvsFamily) return mark_refusal_text(error);
+  const auto asked = asked_by(view->header.command);
+  if (error.code == EOPNOTSUPP && (asked == Asked::kStartDaemon || asked == Asked::kStopDaemon)) {
+    return "a sync daemon cannot be started or stopped as part of a whole";
+  }
+  if (error.code == ENOBUFS) return "too many rules to be applied at once";
+  return error_text(asked, error);
+}
+
+}  // namespace lb::cli

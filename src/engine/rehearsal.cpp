@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/rehearsal.hpp"
+
+#include "engine/director_state.hpp"
+
+namespace lb::engine {
+
+std::unique_ptr<Director> make_rehearsal(const Director& director) {
+  const auto& state = director.state();
+  auto options = state.options;
+  options.connection_capacity = 1;
+  auto rehearsal = std::make_unique<Director>(options, state.network);
+  auto& own = rehearsal->state();
+  own.now = state.now;
+  own.settings = state.settings;
+  own.connections.timeouts() = state.connections.timeouts();
+  own.mark_rules = state.mark_rules;
+  // A daemon that runs forbids some destinations; this one sends nothing.
+  own.sync.master = state.sync.master;
+  own.sync.backup = state.sync.backup;
+  return rehearsal;
+}
+
+}  // namespace lb::engine
