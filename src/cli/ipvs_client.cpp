@@ -173,6 +173,22 @@ Result<wire::Setting> IpvsClient::setting(std::string_view name) {
   return found->front();
 }
 
+Result<std::vector<wire::NamedServiceOptions>> IpvsClient::service_options() {
+  return ask_sluice(wire::list_service_options_request, wire::read_service_options);
+}
+
+Result<void> IpvsClient::set_service_options(const wire::NamedServiceOptions& service) {
+  return ask_sluice(
+      [&](const auto& request) { return wire::set_service_options_request(request, service); },
+      wire::outcome);
+}
+
+Result<void> IpvsClient::end_connections(const model::ConnectionSelection& selection) {
+  return ask_sluice(
+      [&](const auto& request) { return wire::end_connections_request(request, selection); },
+      wire::outcome);
+}
+
 Result<std::optional<wire::TransactionFailure>> IpvsClient::apply_together(
     std::span<const wire::Message> requests) {
   if (const auto begun = ask_sluice(wire::begin_transaction_request, wire::outcome); !begun) {

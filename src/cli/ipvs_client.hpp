@@ -12,6 +12,7 @@
 #include "model/mark_rule.hpp"
 #include "wire/family.hpp"
 #include "wire/ipvs_client.hpp"
+#include "wire/removal_messages.hpp"
 #include "wire/sluice_messages.hpp"
 #include "wire/transaction_messages.hpp"
 #include "wire/transport.hpp"
@@ -54,6 +55,9 @@ class IpvsClient {
   [[nodiscard]] Result<std::vector<wire::Setting>> settings();
   [[nodiscard]] Result<wire::Setting> setting(std::string_view name);
   [[nodiscard]] Result<void> set_setting(const wire::Setting& setting);
+  [[nodiscard]] Result<std::vector<wire::NamedServiceOptions>> service_options();
+  [[nodiscard]] Result<void> set_service_options(const wire::NamedServiceOptions& service);
+  [[nodiscard]] Result<void> end_connections(const model::ConnectionSelection& selection);
   /// Has `requests`, which change something, applied together or not at all.
   [[nodiscard]] Result<std::optional<wire::TransactionFailure>> apply_together(
       std::span<const wire::Message> requests);

@@ -7,7 +7,9 @@
 
 #include "cli/error_text.hpp"
 #include "cli/mark.hpp"
+#include "cli/service_command.hpp"
 #include "wire/family.hpp"
+#include "wire/sluice_messages.hpp"
 
 namespace lb::cli {
 namespace {
@@ -44,6 +46,14 @@ Asked asked_by(unsigned command) noexcept {
 std::string refusal_text(std::span<const std::byte> request, Error error) {
   const auto view = wire::view_message(request);
   if (!view) return "not a request";
+  if (view->header.type == wire::kSluiceFamily &&
+      view->header.command == static_cast<std::uint8_t>(wire::SluiceCommand::kSetServiceOptions)) {
+    return service_refusal_text(error);
+  }
+  if (view->header.type == wire::kSluiceFamily &&
+      view->header.command == static_cast<std::uint8_t>(wire::SluiceCommand::kSetSetting)) {
+    return error.code == ENOENT ? "there is no such setting" : "the setting cannot have this value";
+  }
   if (view->header.type != wire::kIpvsFamily) return mark_refusal_text(error);
   const auto asked = asked_by(view->header.command);
   if (error.code == EOPNOTSUPP && (asked == Asked::kStartDaemon || asked == Asked::kStopDaemon)) {

@@ -6,6 +6,7 @@
 
 #include "cli/mark.hpp"
 #include "cli/mark_text.hpp"
+#include "cli/service_command.hpp"
 
 namespace lb::cli {
 
@@ -15,6 +16,13 @@ ProgramResult load_rule(const std::string& line, wire::Transport& transport) {
     return {};
   }
   const auto words = split_words(line);
+  if (words && !words->empty() && words->front() == "service") {
+    if (words->size() < 2 || (*words)[1] != "set") {
+      return {
+          .exit_status = 2, .out = {}, .err = "of `service' only `service set' can stand here\n"};
+    }
+    return run_service(std::span(*words).subspan(1), transport);
+  }
   if (!words || words->empty() || words->front() != "mark") {
     return run_ipvsadm(std::vector<std::string>{"ipvsadm", "--restore"}, line, transport);
   }

@@ -12,9 +12,11 @@
 #include "control/proc_files.hpp"
 #include "control/setting_names.hpp"
 #include "control/status_source.hpp"
+#include "engine/removal.hpp"
 #include "wire/family.hpp"
 #include "wire/ipvs_server.hpp"
 #include "wire/mark_messages.hpp"
+#include "wire/removal_messages.hpp"
 #include "wire/sluice_messages.hpp"
 
 namespace lb::control {
@@ -139,6 +141,13 @@ wire::DirectorStatus director_status(const engine::Director& director, const Sta
            {"sync_entries_without_room", sync.entries_without_room}}) {
     result.counters.push_back({name, value});
   }
+  const auto& removal = engine::removal_of(director);
+  for (const auto& [name, value] : std::initializer_list<std::pair<const char*, std::uint64_t>>{
+           {"connections_ended", removal.ended},
+           {"client_probes_sent", removal.probes},
+           {"client_resets_sent", removal.resets}}) {
+    result.counters.push_back({name, value});
+  }
   if (status != nullptr) {
     const auto uptime = std::chrono::duration_cast<std::chrono::seconds>(status->uptime());
     result.uptime_seconds = static_cast<std::uint64_t>(uptime.count());
@@ -232,6 +241,23 @@ std::unique_ptr<Dump> dump_mark_rules(const DumpContext& context) {
         if (!rule) return;  // deleted since
         wire::encode_mark_rule(datagram, context.request, context.port_id, NLM_F_MULTI, position,
                                *rule);
+      });
+}
+
+std::unique_ptr<Dump> dump_service_options(const DumpContext& context) {
+  const auto list = std::make_shared<std::vector<wire::NamedServiceOptions>>();
+  return std::make_unique<IndexedDump>(
+      context,
+      [context, list] {
+        for (const auto& key : context.director.service_keys()) {
+          const auto options = engine::service_options(context.director, key);
+          if (options && !options->is_default()) list->push_back({.key = key, .options = *options});
+        }
+        return list->size();
+      },
+      [context, list](std::size_t index, Datagram& datagram) {
+        wire::encode_service_options(datagram, context.request, context.port_id, NLM_F_MULTI,
+                                     (*list)[index]);
       });
 }
 

@@ -55,6 +55,7 @@ class Dump {
 [[nodiscard]] std::unique_ptr<Dump> dump_connections(const DumpContext& context);
 [[nodiscard]] std::unique_ptr<Dump> dump_settings(const DumpContext& context);
 [[nodiscard]] std::unique_ptr<Dump> dump_mark_rules(const DumpContext& context);
+[[nodiscard]] std::unique_ptr<Dump> dump_service_options(const DumpContext& context);
 [[nodiscard]] std::unique_ptr<Dump> dump_status(const DumpContext& context,
                                                 const StatusSource* status);
 /// `path` must be one that has_proc_file() knows.

@@ -7,8 +7,10 @@
 #include "control/commands.hpp"
 #include "control/proc_files.hpp"
 #include "control/setting_names.hpp"
+#include "engine/removal.hpp"
 #include "wire/family.hpp"
 #include "wire/mark_messages.hpp"
+#include "wire/removal_messages.hpp"
 #include "wire/sluice_messages.hpp"
 
 /// The controller's look-up of families, and the SLUICE family.
@@ -66,6 +68,18 @@ Result<Response> get_file(const Request& request) {
   return Response{.message = {}, .dump = dump_file(request.dump_context(), *path)};
 }
 
+Result<Response> set_service_options(const Request& request) {
+  const auto asked = wire::parse_service_options_request(request.message);
+  if (!asked) return tl::unexpected(asked.error());
+  return done(engine::set_service_options(request.director, asked->key, asked->options));
+}
+
+Result<Response> end_connections(const Request& request) {
+  const auto asked = wire::parse_end_connections_request(request.message);
+  if (!asked) return tl::unexpected(asked.error());
+  return done(engine::end_connections(request.director, *asked));
+}
+
 Result<Response> change_mark_rules(const Request& request, wire::SluiceCommand command) {
   using enum wire::SluiceCommand;
   switch (command) {
@@ -108,10 +122,13 @@ Result<Response> handle_sluice(const Request& request) {
     if (command == kGetStatus) return dumped(dump_status(context, request.status));
     if (command == kGetSetting) return dumped(dump_settings(context));
     if (command == kGetMarkRules) return dumped(dump_mark_rules(context));
+    if (command == kGetServiceOptions) return dumped(dump_service_options(context));
     return failure(EOPNOTSUPP);
   }
   if (command == kGetSetting) return get_setting(request);
   if (command == kSetSetting) return set_setting(request);
+  if (command == kSetServiceOptions) return set_service_options(request);
+  if (command == kEndConnections) return end_connections(request);
   return change_mark_rules(request, command);
 }
 

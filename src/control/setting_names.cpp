@@ -8,6 +8,8 @@
 #include <charconv>
 #include <optional>
 
+#include "model/service_options.hpp"
+
 namespace lb::control {
 namespace {
 
@@ -56,6 +58,9 @@ constexpr auto kNames = std::to_array<SettingName>({
     {"net.ipv4.vs.lblc_expiration", &Settings::lblc_expiration, 0},
     {"net.ipv4.vs.lblcr_expiration", &Settings::lblcr_expiration, 0},
     {"sluice.fast_path", &Settings::fast_path, 0, 1},
+    {"sluice.drain", &Settings::drain, -1, model::ServiceOptions::kMaxDrain},
+    {"sluice.drain_end", &Settings::drain_end, 0, 2},
+    {"sluice.reuse_ports", &Settings::reuse_ports, 0, 1},
     {"sluice.quirk_icmpv6_checksum", &Settings::quirk_icmpv6_checksum, 0, 1},
     {"sluice.quirk_ipv6_extension_state", &Settings::quirk_ipv6_extension_state, 0, 1},
 });

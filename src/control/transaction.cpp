@@ -10,8 +10,10 @@
 
 #include "control/commands.hpp"
 #include "engine/rehearsal.hpp"
+#include "engine/removal.hpp"
 #include "wire/family.hpp"
 #include "wire/ipvs_server.hpp"
+#include "wire/removal_messages.hpp"
 #include "wire/sluice_messages.hpp"
 
 namespace lb::control {
@@ -29,7 +31,13 @@ bool is_flush(const wire::MessageView& request) noexcept {
 
 /// The service that a request names, if it names one.
 std::optional<model::ServiceKey> service_of(const wire::MessageView& request) {
-  if (request.header.type != wire::kIpvsFamily) return std::nullopt;
+  if (request.header.type == wire::kSluiceFamily) {
+    using enum wire::SluiceCommand;
+    if (static_cast<wire::SluiceCommand>(request.header.command) != kSetServiceOptions) return {};
+    const auto options = wire::parse_service_options_request(request);
+    if (!options) return std::nullopt;
+    return options->key;
+  }
   const auto asked = wire::IpvsRequest::parse(request.attributes);
   if (!asked || !asked->service) return std::nullopt;
   const auto service = wire::parse_service(asked->service, wire::Detail::kIdentity);
@@ -46,13 +54,17 @@ Result<void> carry_out(engine::Director& director, const wire::MessageView& requ
 /// A service as it can be made again.
 struct SavedService {
   model::ServiceSpec spec;
+  model::ServiceOptions options;
   std::vector<model::DestinationSpec> destinations;  ///< oldest first
 };
 
 std::optional<SavedService> save(const engine::Director& director, const model::ServiceKey& key) {
   const auto service = director.service(key);
   if (!service) return std::nullopt;
-  SavedService saved{.spec = service->spec, .destinations = {}};
+  SavedService saved{
+      .spec = service->spec,
+      .options = engine::service_options(director, key).value_or(model::ServiceOptions()),
+      .destinations = {}};
   saved.spec.flags_mask = ~0U;
   const auto destinations = director.destinations(key);
   saved.destinations.reserve(destinations.size());
@@ -64,6 +76,9 @@ std::optional<SavedService> save(const engine::Director& director, const model::
 
 Result<void> make_again(engine::Director& director, const SavedService& saved) {
   if (auto added = director.add_service(saved.spec); !added) return added;
+  if (auto set = engine::set_service_options(director, saved.spec.key, saved.options); !set) {
+    return set;
+  }
   for (const auto& destination : saved.destinations) {
     if (auto added = director.add_destination(saved.spec.key, destination); !added) return added;
   }
@@ -160,6 +175,7 @@ bool Transaction::takes(const wire::MessageView& request) noexcept {
     case kDeleteMarkRule:
     case kFlushMarkRules:
     case kZeroMarkRules:
+    case kSetServiceOptions:
       return true;
     default:
       return false;

@@ -199,8 +199,9 @@ bool LinuxDatapath::poll(Timestamp now, std::size_t budget) {
     ++turn_;
     if (is_more) flush();
   }
+  const bool is_more_due = send_due();
   const bool is_waiting = flush();
-  return is_waiting || total >= budget;
+  return is_waiting || is_more_due || total >= budget;
 }
 
 std::vector<InterfaceStatus> LinuxDatapath::status() const {

@@ -84,6 +84,8 @@ class LinuxDatapath final : public Datapath {
   [[nodiscard]] bool process_large(std::span<const std::byte> frame, const Origin& origin);
   void settle(Frame frame, const engine::Verdict& verdict, const Origin& origin);
   void settle_output(engine::OutputFrame output, const Origin& origin);
+  /// Sends what the director has to say by itself; true if there is more.
+  bool send_due();
   void leave(std::span<std::byte> frame, const Origin& origin);
   [[nodiscard]] Frame match_tags(Frame frame, const Origin& origin, engine::InterfaceId out);
   void send(Frame frame, engine::InterfaceId out, std::uint32_t queue);

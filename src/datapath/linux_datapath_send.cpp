@@ -5,6 +5,7 @@
 
 #include "datapath/linux_datapath.hpp"
 #include "engine/forward/fragment.hpp"
+#include "engine/removal.hpp"
 #include "net/parse.hpp"
 
 namespace lb::datapath {
@@ -133,6 +134,14 @@ void LinuxDatapath::settle_output(engine::OutputFrame output, const Origin& orig
                     .length = static_cast<std::uint32_t>(output.frame.size())};
   std::memcpy(memory_->bytes(frame).data(), output.frame.data(), output.frame.size());
   settle(frame, output.verdict, origin);
+}
+
+bool LinuxDatapath::send_due() {
+  const bool is_more = engine::end_due(director_, outputs_);
+  const Origin nowhere{.interface = 0, .queue = 0};
+  for (const auto& output : outputs_.frames()) settle_output(output, nowhere);
+  outputs_.clear();
+  return is_more;
 }
 
 }  // namespace lb::datapath

@@ -439,7 +439,7 @@ std::uint32_t Connections::expire_orphans(std::uint32_t cursor, std::uint32_t sl
     if (!table_.contains(id)) continue;
     auto& record = table_.at(id);
     const auto* bound = destination(record);
-    if (bound == nullptr || bound->is_available) continue;
+    if (bound == nullptr || bound->is_available || bound->drains) continue;
     record.flags |= kConnectionDying;
     const auto control = record.control;
     expire_now(id, now);

@@ -8,6 +8,7 @@
 #include "engine/rate_estimator.hpp"
 #include "model/destination.hpp"
 #include "model/service.hpp"
+#include "model/service_options.hpp"
 #include "net/time.hpp"
 
 namespace lb::engine {
@@ -38,7 +39,11 @@ struct Destination {
   std::uint32_t references = 0;  ///< connections and templates bound to it
   bool is_overloaded = false;    ///< reached its upper threshold, not yet below the lower
   bool is_available = true;      ///< false: removed from its service, kept for its connections
-  Timestamp idle_since{};        ///< when it was removed or lost its last connection
+  // Beyond IPVS, see removal.hpp.
+  bool drains = false;  ///< gets no new connections; those that are there go on for a time
+  model::DrainEnd drain_end = model::DrainEnd::kKeep;
+  Timestamp drain_until{};
+  Timestamp idle_since{};  ///< when it was removed or lost its last connection
   RateEstimator statistics;
   EndpointId steered_end = 0;  ///< its place among the steered real ends, if it masquerades
   CachedRoute route;

@@ -76,7 +76,7 @@ Destination* DestinationTable::revive(const model::ServiceKey& service, const ne
 void DestinationTable::sweep(Timestamp now) {
   for (auto at = trash_.begin(); at != trash_.end();) {
     auto* destination = *at;
-    if (destination->references != 0) destination->idle_since = now;
+    if (destination->references != 0 || destination->drains) destination->idle_since = now;
     if (now - destination->idle_since < kTrashPeriod) {
       ++at;
       continue;

@@ -8,6 +8,7 @@
 #include "engine/director.hpp"
 #include "engine/director_marks.hpp"
 #include "engine/director_state.hpp"
+#include "engine/removal.hpp"
 #include "engine/sip.hpp"
 
 namespace lb::engine {
@@ -78,6 +79,7 @@ void remove(DirectorState& state, Service& service, Destination& destination) {
   if (service.scheduler != nullptr) {
     service.scheduler->destination_removed(service.context(state.settings, state.now), destination);
   }
+  begin_drain(state, service, destination);
   unsteer(state, destination);
   destination.route = {};
   if (state.fast_path) state.fast_path->count(destination);
@@ -98,6 +100,7 @@ void expire_orphans_if_asked(DirectorState& state) {
 void remove_service(DirectorState& state, const model::ServiceKey& key) {
   auto service = state.services.extract(key);
   service->scheduler.reset();
+  forget_options(state, *service);
   while (!service->destinations.empty()) remove(state, *service, *service->destinations.front());
   state.connections.virtual_ends().release(service->virtual_end, true);
   expire_orphans_if_asked(state);
@@ -200,6 +203,7 @@ Result<void> Director::add_destination(const model::ServiceKey& key,
   destination->service = service;
   destination->service_serial = service->serial;
   apply(state, *destination, spec);
+  if (spec.weight != 0) end_drain(state, *destination);
   service->destinations.insert(service->destinations.begin(), destination);
   if (service->scheduler != nullptr) {
     service->scheduler->destination_added(service->context(state.settings, state.now),
@@ -216,7 +220,13 @@ Result<void> Director::edit_destination(const model::ServiceKey& key,
   if (is_barred_by_sync(state, key, spec)) return failure(EINVAL);
   auto* destination = service->find({spec.address, spec.port});
   if (destination == nullptr) return failure(ENOENT);
+  const bool was_quiescent = destination->weight() == 0;
   apply(state, *destination, spec);
+  if (spec.weight != 0) {
+    end_drain(state, *destination);
+  } else if (!was_quiescent) {
+    begin_drain(state, *service, *destination);
+  }
   if (service->scheduler != nullptr) {
     service->scheduler->destination_updated(service->context(state.settings, state.now),
                                             *destination);

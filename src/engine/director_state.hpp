@@ -15,6 +15,7 @@
 #include "engine/mark_rules.hpp"
 #include "engine/mark_steering.hpp"
 #include "engine/rate_estimator.hpp"
+#include "engine/removal.hpp"
 #include "engine/service_table.hpp"
 #include "engine/settings.hpp"
 #include "engine/sync/sync_daemons.hpp"
@@ -37,6 +38,7 @@ struct DirectorState {
   std::uint64_t mark_steering_generation = 0;  ///< of the network, when it was updated; 0: to do
   RateEstimator totals;
   Defence defence;
+  Removal removal;
   DirectorCounters counters;
   SyncDaemons sync;
   Reassembler reassembler;

@@ -6,6 +6,7 @@
 #include "engine/accounting.hpp"
 #include "engine/forward/ttl.hpp"
 #include "engine/ftp.hpp"
+#include "engine/removal.hpp"
 #include "engine/schedule.hpp"
 #include "engine/sync/sync_backup.hpp"
 #include "engine/sync/sync_master.hpp"
@@ -29,7 +30,7 @@ void record_options(PacketContext& context) {
 bool is_given_up(DirectorState& state, ConnectionId id) {
   const auto* destination = state.connections.destination(state.connections.at(id));
   return destination != nullptr && !destination->is_available &&
-         state.settings.expire_nodest_conn != 0;
+         state.settings.expire_nodest_conn != 0 && !is_draining(state, *destination);
 }
 
 // The connection of a request that goes on; 0 if the request must open one. In `replaced`, one
@@ -54,7 +55,7 @@ ConnectionId find_connection(DirectorState& state, const PacketContext& context,
 
 bool is_orphan(DirectorState& state, ConnectionId id) {
   const auto* destination = state.connections.destination(state.connections.at(id));
-  return destination != nullptr && !destination->is_available;
+  return destination != nullptr && !destination->is_available && !is_draining(state, *destination);
 }
 
 // What few connections need before a packet is sent on. A verdict if it must not be.

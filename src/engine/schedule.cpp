@@ -4,6 +4,7 @@
 #include "engine/director_marks.hpp"
 #include "engine/forward/icmp_error.hpp"
 #include "engine/persistence.hpp"
+#include "engine/removal.hpp"
 #include "engine/transmit.hpp"
 
 namespace lb::engine {
@@ -115,6 +116,7 @@ bool is_to_be_replaced(DirectorState& state, ConnectionId id) noexcept {
       destination->weight() == 0) {
     return true;
   }
+  if (is_reused_at_once(state, destination)) return true;
   const auto mode = state.settings.conn_reuse_mode;
   if (mode == 0 || record.control != 0) return false;
   if (record.protocol == net::Protocol::kSctp) {
@@ -134,7 +136,7 @@ Scheduled schedule(DirectorState& state, PacketContext& context, const Flow& flo
       case Opening::kYes:
         break;
       case Opening::kNo:
-        return {.verdict = Verdict::host()};
+        return {.verdict = reset_stray(state, context, flow).value_or(Verdict::host())};
       case Opening::kCutOff:
         return {.verdict = Verdict::drop(DropReason::kTruncated)};
     }

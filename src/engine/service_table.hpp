@@ -15,12 +15,14 @@
 #include "engine/scheduler/scheduler.hpp"
 #include "engine/service_key_hash.hpp"
 #include "model/service.hpp"
+#include "model/service_options.hpp"
 
 namespace lb::engine {
 
 /// A virtual service with its destinations.
 struct Service {
   model::ServiceSpec spec;
+  model::ServiceOptions options;
   std::vector<Destination*> destinations;  ///< newest first
   std::unique_ptr<Scheduler> scheduler;    ///< null: "none", nothing is scheduled
   RateEstimator statistics;

@@ -67,6 +67,11 @@ struct Settings {
 
   // Of Sluice.
   std::int32_t fast_path = 1;  ///< XDP forwards plain packets of established connections
+  // Beyond IPVS: what services have that say nothing else (model::ServiceOptions).
+  /// Seconds that connections of a removed or quiescent server go on; -1: as IPVS has it.
+  std::int32_t drain = -1;
+  std::int32_t drain_end = 0;    ///< model::DrainEnd: what becomes of those that are left
+  std::int32_t reuse_ports = 0;  ///< a SYN on a connection of such a server opens a new one
 
   // Faults of the kernel that Sluice does not share unless asked to (docs/ipvs-differences.md).
   /// Drop ICMPv6 errors from real servers unless the NIC has verified their checksum.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/tracking.hpp"
 
+#include "engine/removal.hpp"
+
 #include "net/bytes.hpp"
 
 namespace lb::engine {
@@ -33,6 +35,7 @@ void settle(DirectorState& state, const PacketContext& context, ConnectionId id,
   auto& connections = state.connections;
   const auto& record = connections.at(id);
   if ((record.flags & kConnectionOnePacket) == 0) {
+    if (state.removal.services_with_timeouts != 0) apply_service_timeouts(state, id);
     connections.touch(id, state.now);
     // What the host itself sends does not come by XDP.
     const bool is_forwarded =

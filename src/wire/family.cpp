@@ -63,6 +63,9 @@ constexpr auto kSluiceCommands = std::to_array<FamilyCommand>({
     {number(SluiceCommand::kBeginTransaction), kSet},
     {number(SluiceCommand::kCommitTransaction), kSet},
     {number(SluiceCommand::kAbortTransaction), kSet},
+    {number(SluiceCommand::kSetServiceOptions), kSet},
+    {number(SluiceCommand::kGetServiceOptions), kDump},
+    {number(SluiceCommand::kEndConnections), kSet},
 });
 
 constexpr auto kFamilies = std::to_array<FamilyDescription>({

@@ -10,6 +10,7 @@
 #include "net/bytes.hpp"
 #include "wire/ipvs_attributes.hpp"
 #include "wire/mark_messages.hpp"
+#include "wire/removal_messages.hpp"
 #include "wire/transaction_messages.hpp"
 
 namespace lb::wire {
@@ -46,9 +47,10 @@ enum SluiceAttribute : unsigned {
   kMarkRule,            // nest of mark_messages.cpp
   kFilePiece,           // bytes
   kTransaction,         // nest of transaction_messages.cpp
+  kRemoval,             // nest of removal_messages.cpp
 };
 static_assert(kMarkRule == kMarkRuleAttribute && kTransaction == kTransactionAttribute &&
-              kTransaction == kSluiceHighestAttribute);
+              kRemoval == kRemovalAttribute && kRemoval == kSluiceHighestAttribute);
 
 constexpr AttributeRule kText{AttributeRule::Kind::kText, 4095};
 constexpr AttributeRule kU64{AttributeRule::Kind::kAtLeast, 8};
@@ -69,7 +71,7 @@ constexpr auto kRules = [] {
   for (const auto type : {kUptime, kServices, kConnections, kConnectionCapacity, kCount}) {
     rules[type] = kU64;
   }
-  for (const auto type : {kTotals, kCounters, kDrops, kMarkRule, kTransaction}) {
+  for (const auto type : {kTotals, kCounters, kDrops, kMarkRule, kTransaction, kRemoval}) {
     rules[type] = kNested;
   }
   rules[kFilePiece] = {AttributeRule::Kind::kAtMost, kMaxFilePiece};

@@ -40,9 +40,14 @@ enum class SluiceCommand : std::uint8_t {
   kCommitTransaction = 18,  ///< answered by kNewTransactionResult
   kNewTransactionResult = 19,
   kAbortTransaction = 20,
+  // See removal_messages.hpp.
+  kSetServiceOptions = 21,
+  kNewServiceOptions = 22,  ///< answer to kGetServiceOptions
+  kGetServiceOptions = 23,  ///< dump
+  kEndConnections = 24,
 };
 
-inline constexpr std::uint32_t kSluiceHighestAttribute = 29;
+inline constexpr std::uint32_t kSluiceHighestAttribute = 30;
 
 /// A counter with the label that metrics and listings show.
 struct NamedCounter {
