@@ -16,6 +16,7 @@
 #include "cli/request_text.hpp"
 #include "cli/rule_file.hpp"
 #include "cli/rules.hpp"
+#include "cli/service_command.hpp"
 #include "cli/sluice.hpp"
 
 namespace lb::cli {
@@ -155,6 +156,9 @@ ProgramResult run_save(std::span<const std::string> arguments, wire::Transport& 
       result.out += whole_destination_rule(service.spec.key, destination.spec);
     }
   }
+  const auto options = client.service_options();
+  if (!options) return fail(options.error());
+  for (const auto& service : *options) result.out += service_options_rule(service);
   const auto rules = client.mark_rules();
   if (!rules) return fail(rules.error());
   for (const auto& info : *rules) result.out += "mark add " + mark_rule_text(info.rule) + '\n';

@@ -9,11 +9,13 @@
 #include <iterator>
 #include <string_view>
 
+#include "cli/apply.hpp"
 #include "cli/error_text.hpp"
 #include "cli/ipvs_client.hpp"
 #include "cli/listing.hpp"
 #include "cli/mark.hpp"
 #include "cli/restore.hpp"
+#include "cli/service_command.hpp"
 #include "cli/sysctl.hpp"
 
 namespace lb::cli {
@@ -24,6 +26,10 @@ constexpr std::string_view kUsage =
     "\n"
     "  status           what the director does and has, its counters and interfaces\n"
     "  connections [-n] the connection table; -n: ports as numbers\n"
+    "  connections delete [--server ADDRESS[:PORT]] [--client ADDRESS] [SERVICE]\n"
+    "                   ends the connections that match; TCP clients are told by a RST\n"
+    "  service ...      what a service has beyond IPVS: draining, timeouts (see `sluice service "
+    "help')\n"
     "  mark ...         the rules that give packets firewall marks (see `sluice mark help')\n"
     "  sysctl [NAME[=VALUE] ...]\n"
     "                   shows or changes settings (net.ipv4.vs.*)\n"
@@ -33,6 +39,9 @@ constexpr std::string_view kUsage =
     "                   --atomic: all of them or none; --replace: in place of what is there\n"
     "  run -- COMMAND   runs stock programs of IPVS (ipvsadm, keepalived) with this director\n"
     "  doctor           looks for what breaks LVS here, and says what to do\n"
+    "  apply [--dry-run] [FILE]\n"
+    "                   makes the director equal to a TOML file, changing what differs; shows it\n"
+    "  export           writes the file that describes the director as it is\n"
     "  realserver ...   prepares this machine as a real server (see `sluice realserver help')\n"
     "  help             this text\n"
     "  version          the version of sluice\n"
@@ -101,6 +110,9 @@ ProgramResult run_status(wire::Transport& transport) {
 }
 
 ProgramResult run_connections(std::span<const std::string> options, wire::Transport& transport) {
+  if (!options.empty() && options.front() == "delete") {
+    return run_delete_connections(options.subspan(1), transport);
+  }
   OptionSet set;
   for (const auto& option : options) {
     if (option != "-n") return wrong_usage(fmt::format("unknown option `{}'", option));
@@ -117,9 +129,15 @@ ProgramResult run(std::span<const std::string> arguments, const std::string& ver
   const auto& command = arguments[1];
   const auto rest = arguments.subspan(2);
   if (command == "connections") return run_connections(rest, transport);
+  if (command == "service") return run_service(rest, transport);
   if (command == "mark") return run_mark(rest, input, transport);
   if (command == "sysctl") return run_sysctl(rest, transport);
   if (command == "save") return run_save(rest, transport);
+  if (command == "export") return run_export(rest, transport);
+  if (command == "apply") {
+    const auto file = restore_file(rest);
+    return run_apply(rest, file.empty() ? "standard input" : file, input, transport);
+  }
   if (command == "restore") {
     const auto file = restore_file(rest);
     return run_restore(rest, file.empty() ? "standard input" : file, input, transport);
@@ -155,7 +173,9 @@ std::string unanswered_text(Error error) {
 }
 
 std::optional<std::string> sluice_input(std::span<const std::string> arguments) {
-  if (arguments.size() > 1 && arguments[1] == "restore") return restore_file(arguments.subspan(2));
+  if (arguments.size() > 1 && (arguments[1] == "restore" || arguments[1] == "apply")) {
+    return restore_file(arguments.subspan(2));
+  }
   if (arguments.size() > 2 && arguments[1] == "mark" && mark_reads_input(arguments[2])) {
     return std::string();
   }
