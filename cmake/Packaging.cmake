@@ -15,8 +15,19 @@ if(CMAKE_INSTALL_PREFIX STREQUAL "/usr")
   set(ipvsadm_dir /sbin)
 endif()
 install(TARGETS ipvsadm DESTINATION ${ipvsadm_dir} COMPONENT sluice-ipvsadm)
-install(PROGRAMS ${packaging}/ipvsadm-save ${packaging}/ipvsadm-restore
+install(FILES ${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/ipvsadm-save  # symbolic links
+              ${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/ipvsadm-restore
         DESTINATION ${ipvsadm_dir} COMPONENT sluice-ipvsadm)
+
+set(manuals ${PROJECT_SOURCE_DIR}/docs/man)
+set(completions ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+install(FILES ${manuals}/sluiced.8 ${manuals}/sluice.8
+        DESTINATION ${CMAKE_INSTALL_MANDIR}/man8 COMPONENT sluice)
+install(FILES ${manuals}/ipvsadm.8 ${manuals}/ipvsadm-save.8 ${manuals}/ipvsadm-restore.8
+        DESTINATION ${CMAKE_INSTALL_MANDIR}/man8 COMPONENT sluice-ipvsadm)
+install(FILES ${packaging}/bash-completion/sluice DESTINATION ${completions} COMPONENT sluice)
+install(FILES ${packaging}/bash-completion/ipvsadm
+        DESTINATION ${completions} COMPONENT sluice-ipvsadm)
 
 foreach(unit sluiced sluice-realserver)
   configure_file(${packaging}/${unit}.service.in ${PROJECT_BINARY_DIR}/packaging/${unit}.service @ONLY)
@@ -41,6 +52,8 @@ install(FILES ${packaging}/sluice-realserver.default RENAME sluice-realserver
         DESTINATION ${CMAKE_INSTALL_FULL_SYSCONFDIR}/default COMPONENT sluice-realserver)
 
 install(FILES README.md CHANGELOG.md docs/operations.md docs/marks.md docs/metrics.md docs/moving-from-ipvs.md
+install(FILES README.md CHANGELOG.md docs/operations.md docs/marks.md docs/metrics.md
+              docs/removal.md docs/apply.md
               docs/ipvs-differences.md
         DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/sluice COMPONENT sluice)
 foreach(package sluice sluice-realserver sluice-ipvsadm)

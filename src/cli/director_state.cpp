@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <map>
 
 #include "cli/address_text.hpp"
 #include "cli/mark_text.hpp"
@@ -144,15 +145,17 @@ Result<DirectorState> read_director(IpvsClient& client) {
   const auto options = client.service_options();
   if (!options) return tl::unexpected(options.error());
   std::reverse(services->begin(), services->end());  // newest first
-  for (const auto& service : *services) {
-    auto servers = client.destinations(service.spec.key);
+  std::map<model::ServiceKey, model::ServiceOptions> options_of;
+  for (const auto& named : *options) options_of.emplace(named.key, named.options);
+  auto all = client.destinations_of(*services);
+  for (std::size_t i = 0; i < services->size(); ++i) {
+    const auto& service = (*services)[i];
+    auto& servers = all[i];
     if (!servers) return tl::unexpected(servers.error());
     std::reverse(servers->begin(), servers->end());
     ServiceState one{.spec = normalized(service.spec), .options = {}, .servers = {}};
-    const auto found = std::find_if(options->begin(), options->end(), [&](const auto& named) {
-      return named.key == service.spec.key;
-    });
-    if (found != options->end()) one.options = found->options;
+    const auto found = options_of.find(service.spec.key);
+    if (found != options_of.end()) one.options = found->second;
     for (const auto& server : *servers) one.servers.push_back({.spec = normalized(server.spec)});
     state.services.push_back(std::move(one));
   }

@@ -7,6 +7,7 @@
 #include <climits>
 #include <functional>
 #include <initializer_list>
+#include <set>
 #include <utility>
 
 #define TOML_EXCEPTIONS 0
@@ -213,16 +214,15 @@ Outcome Reader::mark_rules(const toml::key& key, const toml::node& node,
 Outcome Reader::services(const toml::key& key, const toml::node& node, DirectorState& state) const {
   const auto* list = node.as_array();
   if (list == nullptr) return wrong(key, node, "must be an array of tables: [[service]]");
+  std::set<model::ServiceKey> keys;
   for (const auto& element : *list) {
     const auto* table = element.as_table();
     if (table == nullptr) return wrong(key, element, "must be a table: [[service]]");
     ServiceState one;
     one.place = place_of(table->source());
     if (auto done = service(*table, one); !done) return done;
-    const bool is_double =
-        std::any_of(state.services.begin(), state.services.end(),
-                    [&](const auto& other) { return other.spec.key == one.spec.key; });
-    if (is_double) return wrong(key, element, "this service stands here twice");
+    if (!keys.insert(one.spec.key).second)
+      return wrong(key, element, "this service stands here twice");
     state.services.push_back(std::move(one));
   }
   return {};
@@ -396,7 +396,8 @@ Outcome Reader::server(const toml::table& table, const model::ServiceKey& key,
   if (!is_tunnel && spec.tunnel != model::TunnelSpec()) {
     return error(table.source(), "server: tunnel options need forward = \"tunnel\"");
   }
-  if (is_tunnel && (spec.tunnel.type == model::TunnelType::kGue) != (spec.tunnel.port != 0)) {
+  if (is_tunnel &&
+      (spec.tunnel.type == model::TunnelType::kGue) != (spec.tunnel.port != net::Port{})) {
     return error(table.source(), "server: a tunnel of type gue, and no other, needs a tunnel_port");
   }
   if (!is_tunnel && spec.address.family() != key.family) {

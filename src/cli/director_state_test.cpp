@@ -10,6 +10,7 @@
 
 #include "cli/collecting_transport.hpp"
 #include "cli/difference.hpp"
+#include "cli/mark_text.hpp"
 #include "cli/test_director.hpp"
 #include "wire/arbitrary.hpp"
 
@@ -97,7 +98,10 @@ DirectorState arbitrary_state() {
     const auto rules = *rc::gen::inRange(0, 3);
     for (int i = 0; i < rules; ++i) {
       const auto rule = *rc::gen::arbitrary<model::MarkRule>();
-      if (model::is_valid(rule)) state.mark_rules->push_back(rule);
+      if (!model::is_valid(rule)) continue;
+      // As an administrator can write it: `-j RETURN' has no value, a name no control characters.
+      const auto written = parse_mark_rule(*split_words(mark_rule_text(rule)));
+      if (written) state.mark_rules->push_back(*written);
     }
   }
   state.timeouts.tcp = *rc::gen::inRange<std::uint32_t>(0, 1000);
@@ -111,7 +115,7 @@ RC_GTEST_PROP(DirectorStateFile, WhatIsWrittenIsReadAgain, ()) {
   const auto text = state_text(state);
   const auto read = parse_state(text, "file");
   if (!read) RC_FAIL(read.error() + "\n" + text);
-  RC_ASSERT(*read == state);
+  if (!(*read == state)) RC_FAIL(text + "\nis read as\n\n" + state_text(*read));
 }
 
 // An equal state asks for nothing; a different one for something.

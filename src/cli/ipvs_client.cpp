@@ -99,6 +99,21 @@ Result<std::vector<model::DestinationInfo>> IpvsClient::destinations(const model
   return ask(transport_, wire::list_destinations_request(ipvs(), key), wire::read_destinations);
 }
 
+std::vector<Result<std::vector<model::DestinationInfo>>> IpvsClient::destinations_of(
+    std::span<const model::ServiceInfo> services) {
+  std::vector<wire::Message> requests;
+  requests.reserve(services.size());
+  for (const auto& service : services) {
+    requests.push_back(wire::list_destinations_request(ipvs(), service.spec.key));
+  }
+  std::vector<Result<std::vector<model::DestinationInfo>>> results;
+  results.reserve(services.size());
+  for (const auto& answer : transport_.exchange_all(requests)) {
+    results.push_back(answer ? wire::read_destinations(*answer) : tl::unexpected(answer.error()));
+  }
+  return results;
+}
+
 Result<model::Timeouts> IpvsClient::timeouts() {
   return ask(transport_, wire::timeouts_request(ipvs()), wire::read_timeouts);
 }

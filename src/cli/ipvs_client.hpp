@@ -39,6 +39,9 @@ class IpvsClient {
   [[nodiscard]] Result<std::vector<model::ServiceInfo>> services();
   [[nodiscard]] Result<std::vector<model::DestinationInfo>> destinations(
       const model::ServiceKey& key);
+  /// Those of several services, in their order.
+  [[nodiscard]] std::vector<Result<std::vector<model::DestinationInfo>>> destinations_of(
+      std::span<const model::ServiceInfo> services);
   [[nodiscard]] Result<model::Timeouts> timeouts();
   [[nodiscard]] Result<std::vector<model::SyncDaemonSpec>> daemons();
 

@@ -3,8 +3,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <exception>
+#include <span>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -25,6 +27,8 @@ constexpr std::uint32_t kMinimumVersion = 0x010104;
 constexpr int kListFailed = 1;
 /// Commands of a restore that are sent before their answers are awaited.
 constexpr std::size_t kMaxPending = 256;
+/// Services whose servers are asked for before the answers are read.
+constexpr std::size_t kServicesAtOnce = 64;
 
 Asked asked_by(CommandKind kind) noexcept {
   switch (kind) {
@@ -80,7 +84,8 @@ class Run {
   void list(const Command& command);
   void list_all(const Format& format);
   void list_service(const model::ServiceKey& key, const Format& format);
-  [[nodiscard]] bool print_service(const model::ServiceInfo& service, const Format& format);
+  void print_service(const model::ServiceInfo& service,
+                     std::vector<model::DestinationInfo> destinations, const Format& format);
   void finish(int status) {
     result_.exit_status = status;
     finished_ = true;
@@ -234,25 +239,22 @@ void Run::list(const Command& command) {
   }
 }
 
-bool Run::print_service(const model::ServiceInfo& service, const Format& format) {
-  auto destinations = client_.destinations(service.spec.key);
-  if (!destinations) {
-    fail_listing(Asked::kListServers, destinations.error());
-    return false;
-  }
-  if (format.sorted) sort_for_listing(*destinations);
+void Run::print_service(const model::ServiceInfo& service,
+                        std::vector<model::DestinationInfo> destinations, const Format& format) {
+  if (format.sorted) sort_for_listing(destinations);
   result_.out += service_text(service, format);
-  for (const auto& destination : *destinations) {
+  for (const auto& destination : destinations) {
     result_.out += destination_text(service.spec.key, destination, format);
   }
-  return true;
 }
 
 void Run::list_service(const model::ServiceKey& key, const Format& format) {
   const auto service = client_.service(key);
   if (!service) return fail_listing(Asked::kGetService, service.error());
   result_.out += header_text(format);
-  static_cast<void>(print_service(*service, format));
+  auto destinations = client_.destinations(service->spec.key);
+  if (!destinations) return fail_listing(Asked::kListServers, destinations.error());
+  print_service(*service, *std::move(destinations), format);
 }
 
 void Run::list_all(const Format& format) {
@@ -261,8 +263,14 @@ void Run::list_all(const Format& format) {
   if (!services) return fail_listing(Asked::kListServices, services.error());
   if (format.sorted) sort_for_listing(*services);
   result_.out += header_text(format);
-  for (const auto& service : *services) {
-    if (!print_service(service, format)) return;
+  for (std::size_t first = 0; first < services->size(); first += kServicesAtOnce) {
+    const auto some = std::span<const model::ServiceInfo>(*services).subspan(
+        first, std::min(kServicesAtOnce, services->size() - first));
+    auto destinations = client_.destinations_of(some);
+    for (std::size_t i = 0; i < some.size(); ++i) {
+      if (!destinations[i]) return fail_listing(Asked::kListServers, destinations[i].error());
+      print_service(some[i], *std::move(destinations[i]), format);
+    }
   }
 }
 

@@ -147,8 +147,10 @@ ProgramResult run_save(std::span<const std::string> arguments, wire::Transport& 
   if (!services) return fail(services.error());
   sort_for_listing(*services);
   ProgramResult result;
-  for (const auto& service : *services) {
-    auto destinations = client.destinations(service.spec.key);
+  auto all = client.destinations_of(*services);
+  for (std::size_t i = 0; i < services->size(); ++i) {
+    const auto& service = (*services)[i];
+    auto& destinations = all[i];
     if (!destinations) return fail(destinations.error());
     sort_for_listing(*destinations);
     result.out += service_rule(service.spec, true);

@@ -24,6 +24,9 @@ constexpr time_t kTimeoutSeconds = 30;
 constexpr std::size_t kDatagramSize = 256 * 1024;
 // Requests that are sent together; the daemon reads up to 64 KiB at once.
 constexpr std::size_t kBatchSize = 48 * 1024;
+// Dumps that are asked for before their answers are read: far fewer than a socket holds, or both
+// sides could wait for each other.
+constexpr std::size_t kMaxDumps = 64;
 
 /// Whether `message` is the last one of the answer to a request with `request_flags`.
 bool ends_answer(const wire::MessageHeader& message, std::uint16_t request_flags) noexcept {
@@ -68,7 +71,7 @@ Result<void> SocketTransport::connect() {
   return {};
 }
 
-Result<void> SocketTransport::ask(std::span<const std::byte> datagram, std::span<Waiting> waiting) {
+Result<void> SocketTransport::ask(std::span<const Datagram> datagrams, std::span<Waiting> waiting) {
   if (socket_ < 0) {
     if (auto connected = connect(); !connected) return connected;
   }
@@ -76,7 +79,9 @@ Result<void> SocketTransport::ask(std::span<const std::byte> datagram, std::span
     close();  // what is still to come would be taken for the next answer
     return failure(error == EAGAIN ? ETIMEDOUT : error);
   };
-  if (::send(socket_, datagram.data(), datagram.size(), MSG_NOSIGNAL) < 0) return fail(errno);
+  for (const auto& datagram : datagrams) {
+    if (::send(socket_, datagram.data(), datagram.size(), MSG_NOSIGNAL) < 0) return fail(errno);
+  }
 
   std::size_t answered = 0;
   received_.resize(kDatagramSize);
@@ -104,36 +109,48 @@ Result<std::vector<wire::Message>> SocketTransport::exchange(std::span<const std
   const auto header = wire::view_message(request);
   if (!header) return failure(EINVAL);
   Waiting waiting{.sequence = header->header.sequence, .flags = header->header.flags};
-  if (auto asked = ask(request, std::span(&waiting, 1)); !asked) {
+  if (auto asked = ask(std::span(&request, 1), std::span(&waiting, 1)); !asked) {
     return tl::unexpected(asked.error());
   }
   return std::move(waiting.answer);
+}
+
+std::size_t SocketTransport::Batch::take(std::span<const wire::Message> requests) {
+  bytes.clear();
+  waiting.clear();
+  datagrams.clear();
+  std::size_t count = 0;
+  for (; count < requests.size() && datagrams.size() < kMaxDumps; ++count) {
+    const auto view = wire::view_message(requests[count]);
+    if (!view) break;
+    // Of dumps there can be one in a datagram; other requests share one.
+    const bool is_dump = (view->header.flags & NLM_F_DUMP) == NLM_F_DUMP;
+    if (count != 0 && is_dump == datagrams.empty()) break;  // of the other kind
+    if (is_dump) {
+      datagrams.emplace_back(view->bytes);
+    } else {
+      if (count != 0 && bytes.size() + view->bytes.size() > kBatchSize) break;
+      bytes.insert(bytes.end(), view->bytes.begin(), view->bytes.end());
+      bytes.resize((bytes.size() + 3) / 4 * 4);
+    }
+    waiting.push_back({.sequence = view->header.sequence, .flags = view->header.flags});
+  }
+  if (!bytes.empty()) datagrams.emplace_back(bytes);
+  return count;
 }
 
 std::vector<Result<std::vector<wire::Message>>> SocketTransport::exchange_all(
     std::span<const wire::Message> requests) {
   std::vector<Result<std::vector<wire::Message>>> answers;
   answers.reserve(requests.size());
-  std::vector<std::byte> datagram;
-  std::vector<Waiting> waiting;
-  std::size_t next = 0;
-  while (next < requests.size()) {
-    datagram.clear();
-    waiting.clear();
-    for (; next < requests.size(); ++next) {
-      const auto view = wire::view_message(requests[next]);
-      if (!view || (view->header.flags & NLM_F_ACK) == 0) break;  // sent alone
-      if (!datagram.empty() && datagram.size() + view->bytes.size() > kBatchSize) break;
-      datagram.insert(datagram.end(), view->bytes.begin(), view->bytes.end());
-      datagram.resize((datagram.size() + 3) / 4 * 4);
-      waiting.push_back({.sequence = view->header.sequence, .flags = view->header.flags});
-    }
-    if (waiting.empty()) {
-      answers.push_back(exchange(requests[next++]));
+  Batch batch;
+  while (answers.size() < requests.size()) {
+    if (batch.take(requests.subspan(answers.size())) == 0) {
+      answers.emplace_back(failure(EINVAL));  // not a message
       continue;
     }
-    const auto asked = ask(datagram, waiting);
-    for (auto& one : waiting) {
+    const auto asked = ask(batch.datagrams, batch.waiting);
+    for (auto& one : batch.waiting) {
       if (one.is_answered) {
         answers.emplace_back(std::move(one.answer));
       } else {
@@ -142,7 +159,6 @@ std::vector<Result<std::vector<wire::Message>>> SocketTransport::exchange_all(
     }
     // Another connection would not go on where this one ended (in a transaction, say).
     if (!asked) answers.resize(requests.size(), tl::unexpected(asked.error()));
-    if (!asked) break;
   }
   return answers;
 }

@@ -39,10 +39,19 @@ class SocketTransport final : public wire::Transport {
     std::vector<wire::Message> answer{};
     bool is_answered = false;
   };
+  using Datagram = std::span<const std::byte>;
+  /// Requests that are sent before their answers are awaited.
+  struct Batch {
+    std::vector<std::byte> bytes;
+    std::vector<Datagram> datagrams;
+    std::vector<Waiting> waiting;
+    /// Takes as many of the requests as may go together; returns how many.
+    [[nodiscard]] std::size_t take(std::span<const wire::Message> requests);
+  };
   [[nodiscard]] Result<void> connect();
-  /// Sends one datagram of requests and reads until all of them are answered. The error is for
-  /// those that are not.
-  [[nodiscard]] Result<void> ask(std::span<const std::byte> datagram, std::span<Waiting> waiting);
+  /// Sends datagrams of requests and reads until all of them are answered. The error is for those
+  /// that are not.
+  [[nodiscard]] Result<void> ask(std::span<const Datagram> datagrams, std::span<Waiting> waiting);
   void close() noexcept;
 
   std::string name_;

@@ -58,7 +58,11 @@ constexpr Known kKnown[] = {
 std::string full(const Known& known) { return std::string("net.ipv4.vs.") + known.name; }
 
 TEST(SettingNames, AreThoseOfTheKernelAndSomeOfOurOwn) {
-  std::vector<std::string> names{"sluice.fast_path", "sluice.quirk_icmpv6_checksum",
+  std::vector<std::string> names{"sluice.drain",
+                                 "sluice.drain_end",
+                                 "sluice.reuse_ports",
+                                 "sluice.fast_path",
+                                 "sluice.quirk_icmpv6_checksum",
                                  "sluice.quirk_ipv6_extension_state"};
   for (const auto& known : kKnown) names.push_back(full(known));
   std::vector<std::string> there;

@@ -18,7 +18,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BIN = pathlib.Path(os.environ.get("SLUICE_BIN", ROOT / "build" / "bin"))
 MAN = ROOT / "docs" / "man"
 COMPLETION = ROOT / "packaging" / "bash-completion"
-LONG_OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]+)")
+LONG_OPTION = re.compile(r"(?<![\w-])--([a-z][a-z0-9-]+)")
 
 
 def help_of(*words):
@@ -28,13 +28,13 @@ def help_of(*words):
 
 def options_of_page(name):
     """Long options as mdoc writes them: Fl -name."""
-    return set(re.findall(r"(?:Fl| ,) -([a-z][a-z-]+)", (MAN / name).read_text()))
+    return set(re.findall(r"(?:Fl| ,) -([a-z][a-z0-9-]+)", (MAN / name).read_text()))
 
 
 def options_of_table():
     """ipvsadm's, from its table: its help leaves some out."""
     source = (ROOT / "src" / "cli" / "option_reader.cpp").read_text()
-    return set(re.findall(r'(?:letter|word)\("([a-z-]+)"', source))
+    return set(re.findall(r'(?:letter|word)\("([a-z0-9-]+)"', source))
 
 
 def test_every_option_of_ipvsadm():
@@ -66,14 +66,14 @@ def test_every_command_of_sluice():
         for command in commands:
             assert re.search(rf"^\.It Ic {' '.join((*words, command))}\b", page, re.MULTILINE), command
             assert re.search(rf"\b{command}\b", completion), command
-        for option in LONG_OPTION.findall(text):
+        for option in set(LONG_OPTION.findall(text)) - {"set"}:  # ipvsadm's
             if words != ("mark",):  # the words of iptables
                 assert f"--{option}" in completion, option
                 assert option in options_of_page("sluice.8"), option
 
 
 @pytest.mark.skipif(shutil.which("mandoc") is None, reason="needs mandoc")
-@pytest.mark.parametrize("page", sorted(path.name for path in MAN.glob("*.8")))
+@pytest.mark.parametrize("page", ["ipvsadm.8", "sluice.8", "sluiced.8"])
 def test_pages_have_no_mistakes(page):
     done = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", MAN / page],
                           capture_output=True, text=True, check=False)
