@@ -59,6 +59,8 @@ def commands_of(text):
 def test_every_command_of_sluice():
     page = (MAN / "sluice.8").read_text()
     completion = (COMPLETION / "sluice").read_text()
+    assert set(LONG_OPTION.findall(help_of("sluice", "doctor", "--help"))) <= set(
+        LONG_OPTION.findall(completion))
     for words in ((), ("mark",), ("service",)):
         text = help_of("sluice", *words, "help")
         commands = commands_of(text)
