@@ -52,9 +52,7 @@ install(FILES ${packaging}/sluice-realserver.default RENAME sluice-realserver
         DESTINATION ${CMAKE_INSTALL_FULL_SYSCONFDIR}/default COMPONENT sluice-realserver)
 
 install(FILES README.md CHANGELOG.md docs/operations.md docs/marks.md docs/metrics.md docs/moving-from-ipvs.md
-install(FILES README.md CHANGELOG.md docs/operations.md docs/marks.md docs/metrics.md
-              docs/removal.md docs/apply.md
-              docs/ipvs-differences.md
+              docs/removal.md docs/apply.md docs/ipvs-differences.md
         DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/sluice COMPONENT sluice)
 foreach(package sluice sluice-realserver sluice-ipvsadm)
   install(FILES ${packaging}/debian/copyright
