@@ -211,6 +211,16 @@ def test_a_server_is_killed_and_comes_back(cluster):
     assert failed <= result["count"] / 3, result
 
 
+def test_ipvs_in_another_namespace(cluster):
+    """net_namespace_ipvs: the director is that of the namespace in which the socket was made."""
+    text = f"net_namespace_ipvs {cluster.director.namespace}\n"
+    keepalived = Keepalived(cluster.client, text + virtual_server(
+        f"{VIP[4]} {PORT}", [real_server(address, PORT, "") for address in SERVERS]))
+    wait_for_table(cluster.sluiced, {f"TCP {VIP[4]}:{PORT}": at(PORT, 0, 1, 2)})
+    assert keepalived.stop() == 0
+    assert table(cluster.sluiced) == {}
+
+
 VRRP = """
 vrrp_instance main {{
   state BACKUP
