@@ -1,19 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """`sluiced` behind two veth pairs, played to frame by frame as the kernel's IPVS is.
 
-    wire.py CASE FOLDER [ARGUMENT...]
+    wire.py JOBS [ARGUMENT...]
 
-plays a case to a daemon with these arguments. Clients and servers are frames that this program
-sends and receives at the other ends. What came of it all, with what the programs printed, goes
-into FOLDER/recording.jsonl in the format of tests/ipvs-oracle, the daemon's log beside it.
+plays cases to a daemon with these arguments. JOBS is a file of JSON: a list of [CASE, FOLDER].
+Clients and servers are frames that this program sends and receives at the other ends. What came
+of a case, with what the programs printed, goes into FOLDER/recording.jsonl in the format of
+tests/ipvs-oracle; if it could not be played, FOLDER/error says why; FOLDER/said.log is what the
+daemon has said since it was started, FOLDER/counters what it has counted. Cases in the same surroundings share a daemon as long as
+nothing of the last one is left.
 """
 
+import json
 import os
 import pathlib
+import shutil
 import socket
 import subprocess
 import sys
 import time
+import traceback
 
 sys.dont_write_bytecode = True
 sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "kernel"))
@@ -28,38 +34,67 @@ PACKET_SECONDS = 5
 
 
 class WireDirector(director.Director):
-    """A director that is `sluiced`. Use it as a context manager, in a process of its own: it
-    leaves that in a network namespace that it made."""
+    """A director that is `sluiced`. To be used in a process of its own, which it leaves in a
+    network namespace that it made."""
 
     # More is too much for the driver's XDP: a frame must fit a page.
     peer_mtu = 3500
 
     def __init__(self, meta, folder, arguments):
         self.folder, self.arguments, self.sluiced = pathlib.Path(folder), arguments, None
+        self.log = self.folder / "sluiced.log"
+        self.defaults, self.drops_before, self.leaves_remains = {}, {}, False
         super().__init__(meta)
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, value, trace):
+    def stop(self):
         if self.sluiced is not None:
             self.sluiced.terminate()
             self.sluiced.wait(10)
+        for port in self.sockets.values():
+            port.close()
+
+    def reset(self, meta):
+        """Makes ready for another case; false if this daemon cannot serve it."""
+        if self.leaves_remains or surroundings_of(meta) != surroundings_of(self.meta):
+            return False
+        # Connections end with their servers.
+        self._sluice("sysctl", "net.ipv4.vs.expire_nodest_conn=1")
+        self._run(["ipvsadm", "-C"], "")
+        self._sluice("mark", "flush")
+        if self._table():
+            return False
+        for name, value in ({"net.ipv4.vs.expire_nodest_conn": "0"} | self.defaults).items():
+            self._sluice("sysctl", f"{name}={value}")
+        self._run(["ipvsadm", "--set", "900", "120", "300"], "")
+        self._ip([f"link set {name} mtu {port['mtu']}" for name, port in meta["ports"].items()])
+        self.defaults, self.drops_before = {}, self.status()[1]
+        self.meta, self.lines = meta, [meta | {"op": "meta"}]
+        self._set_settings()
+        self._receive(0.01)
+        self.start, self.delivered = time.monotonic(), self._delivered()
+        return True
 
     def _set_up(self):
+        # Without it the other ends take no frames from XDP, and there is no fast path.
+        for name in self.meta["ports"]:
+            subprocess.run(["nsenter", f"--net=/proc/{os.getpid()}/fd/{self.outside}", "ethtool",
+                            "-K", name + "p", "gro", "on"], check=True)
         self._start()
+        self._set_settings()
+
+    def _set_settings(self):
         # Recorded cases have the kernel's faults, but where the NIC had verified checksums.
-        if not self.meta["id"].endswith("-offload"):
-            self._sluice("sysctl", "sluice.quirk_icmpv6_checksum=1")
-        self._sluice("sysctl", "sluice.quirk_ipv6_extension_state=1")
+        self._set("sluice.quirk_ipv6_extension_state", 1)
+        self._set("sluice.quirk_icmpv6_checksum", int(not self.meta["id"].endswith("-offload")))
         super()._set_up()
+        self.leaves_remains = bool(self.meta.get("setup"))
 
     def _start(self):
         notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         notify.bind(str(self.folder / "notify"))
         notify.settimeout(START_SECONDS)
         interfaces = [word for name in self.meta["ports"] for word in ("--interface", name)]
-        with open(self.folder / "sluiced.log", "wb") as log:
+        with self.log.open("wb") as log:
             self.sluiced = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", BIN / "sluiced", *interfaces, "--table-size",
                  "4096", *self.arguments], stderr=log,
@@ -69,9 +104,12 @@ class WireDirector(director.Director):
         notify.close()
 
     def _set(self, name, value):
-        if name.startswith("net.ipv4.vs."):
+        if name.startswith(("net.ipv4.vs.", "sluice.")):
+            now = self._sluice("sysctl", name).split(" = ")[1].strip()
+            self.defaults.setdefault(name, now)
             self._sluice("sysctl", f"{name}={value}")
         else:
+            self.leaves_remains = True
             super()._set(name, value)
 
     def _mark(self, words):
@@ -87,7 +125,7 @@ class WireDirector(director.Director):
             raise ValueError(f"there is no {argv[0]} for sluiced")
         return super()._run([BIN / "ipvsadm", *argv[1:]], stdin)
 
-    def _status(self):
+    def status(self):
         """The counters of all interfaces together, by their names, and the drops."""
         counts, drops, part = {}, {}, ""
         for line in self._sluice("status").splitlines():
@@ -100,7 +138,7 @@ class WireDirector(director.Director):
 
     def _arrived(self):
         """Packets that came by XDP so far: to the daemon or to the host."""
-        counts, _ = self._status()
+        counts, _ = self.status()
         return counts["packets_received"] + counts["xdp_passed"]
 
     def _exchange(self, port, frame):
@@ -133,16 +171,49 @@ class WireDirector(director.Director):
         return found
 
     def note(self, step):
-        super().note(step | {"dropped": self._status()[1]} if "dropped" in step else step)
+        if "dropped" in step:
+            now = {reason: count - self.drops_before.get(reason, 0)
+                   for reason, count in self.status()[1].items()}
+            step = step | {"dropped": {reason: count for reason, count in now.items() if count}}
+        super().note(step)
+
+    def rx(self, port, frame, note=None):
+        # What a router said about a path is remembered for minutes.
+        self.leaves_remains = self.leaves_remains or "ICMP 3/4" in (note or "")
+        return super().rx(port, frame, note)
+
+
+def surroundings_of(meta):
+    ports = {name: (port["mac"], port["addrs"]) for name, port in meta["ports"].items()}
+    return ports, meta["neigh"], meta["routes"], meta.get("setup", [])
 
 
 def main():
-    path, folder, *arguments = sys.argv[1:]
-    folder = pathlib.Path(folder)
-    lines = load(pathlib.Path(path))
-    with WireDirector(director.meta_of(lines), folder, arguments) as sluiced:
-        recording = director.play(lines, sluiced)
-    (folder / "recording.jsonl").write_text(recording, "utf-8")
+    jobs, *arguments = sys.argv[1:]
+    sluiced = None
+    for path, folder in json.loads(pathlib.Path(jobs).read_text("utf-8")):
+        folder = pathlib.Path(folder)
+        try:
+            lines = load(pathlib.Path(path))
+            meta = director.meta_of(lines)
+            if sluiced is None or not sluiced.reset(meta):
+                if sluiced is not None:
+                    sluiced.stop()
+                sluiced = WireDirector(meta, folder, arguments)
+            recording = director.play(lines, sluiced)
+            shutil.copy(sluiced.log, folder / "said.log")
+            (folder / "counters").write_text(json.dumps(sluiced.status()[0]), "utf-8")
+            (folder / "part").write_text(recording, "utf-8")
+            (folder / "part").rename(folder / "recording.jsonl")
+        except Exception:  # pylint: disable=broad-except
+            text = traceback.format_exc()
+            if sluiced is not None:
+                text += sluiced.log.read_text("utf-8")
+                sluiced.leaves_remains = True
+            (folder / "part").write_text(text, "utf-8")
+            (folder / "part").rename(folder / "error")
+    if sluiced is not None:
+        sluiced.stop()
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ class Director:
         check(LIBC.unshare(CLONE_NEWNET), "unshare")
         write("net/ipv6/conf/all/disable_ipv6", 1)
         write("net/ipv6/conf/default/disable_ipv6", 1)
-        outside = os.open("/proc/self/ns/net", os.O_RDONLY)
+        outside = self.outside = os.open("/proc/self/ns/net", os.O_RDONLY)
         check(LIBC.unshare(CLONE_NEWNET), "unshare")
         inside = os.open("/proc/self/ns/net", os.O_RDONLY)
         for name, value in (("all/accept_dad", 0), ("default/accept_dad", 0), ("all/forwarding", 1),
