@@ -44,6 +44,58 @@ class RestoreTest : public testing::Test {
   TestDirector director_;
 };
 
+/// Counts how often a director is waited for.
+class CountingTransport final : public wire::Transport {
+ public:
+  explicit CountingTransport(wire::Transport& director) : director_(director) {}
+  [[nodiscard]] Result<std::vector<wire::Message>> exchange(
+      std::span<const std::byte> request) override {
+    ++waits;
+    return director_.exchange(request);
+  }
+  [[nodiscard]] std::vector<Result<std::vector<wire::Message>>> exchange_all(
+      std::span<const wire::Message> requests) override {
+    ++waits;
+    return director_.exchange_all(requests);
+  }
+  std::size_t waits = 0;
+
+ private:
+  wire::Transport& director_;
+};
+
+TEST_F(RestoreTest, ALongFileIsNotAWaitALine) {
+  std::string text;
+  for (int i = 0; i < 10000; ++i) text += "-a -t 192.0.2.10:80 -r 10.0.0.1:80 -m\n";
+  CountingTransport counting(director_);
+  const auto result = run_ipvsadm(Words{"ipvsadm", "-R"}, text, counting);
+  EXPECT_EQ(result.exit_status, 0) << result.err;
+  EXPECT_EQ(director_.commands.size(), 10000U);
+  EXPECT_LT(counting.waits, 100U);
+}
+
+// What the lines bring comes in their order, as if each had been awaited.
+TEST_F(RestoreTest, OrderOfErrorsAndStatus) {
+  director_.errors[IPVS_CMD_NEW_SERVICE] = EEXIST;
+  const auto run = [&](const std::string& text) {
+    return run_ipvsadm(Words{"ipvsadm", "-R"}, text, director_);
+  };
+  std::string whole;
+  std::string err;
+  for (const std::string line : {"-A -t 192.0.2.10:80\n", "--nonsense\n", "-A -t 192.0.2.10:81\n",
+                                 "-L\n", "-D -t 192.0.2.10:82\n"}) {
+    whole += line;
+    err += run(line).err;
+  }
+  const auto result = run(whole);
+  EXPECT_EQ(result.err, err);
+  EXPECT_EQ(result.exit_status, 0) << "that of the last line";
+  // A line that makes no sense ends it; what stands before has been done.
+  director_.commands.clear();
+  EXPECT_EQ(run("-A -t 192.0.2.10:80\n-A -r 10.0.0.1\n-D -t 192.0.2.10:82\n").exit_status, 2);
+  EXPECT_THAT(director_.commands, ElementsAre(IPVS_CMD_NEW_SERVICE));
+}
+
 TEST_F(RestoreTest, AtomicSendsOneTransaction) {
   director_.handlers[kCommit] = [](wire::Message& out, const wire::MessageView& request) {
     wire::encode_transaction_result(out, request, 0, {});
