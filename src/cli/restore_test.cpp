@@ -82,8 +82,8 @@ TEST_F(RestoreTest, OrderOfErrorsAndStatus) {
   };
   std::string whole;
   std::string err;
-  for (const std::string line : {"-A -t 192.0.2.10:80\n", "--nonsense\n", "-A -t 192.0.2.10:81\n",
-                                 "-L\n", "-D -t 192.0.2.10:82\n"}) {
+  for (const std::string line : {"-A -t 192.0.2.10:80\n", "-A -t 192.0.2.1:1 --nonsense\n",
+                                 "-A -t 192.0.2.10:81\n", "-L\n", "-D -t 192.0.2.10:82\n"}) {
     whole += line;
     err += run(line).err;
   }
