@@ -45,7 +45,7 @@ void copy_contents(const Descriptor& from, Descriptor& to) noexcept {
   to.device = from.device;
   to.inode = from.inode;
   // A duplicate is not waited for.
-  to.epoll = -1;
+  to.is_polled = false;
 }
 
 bool note_file(int fd, Descriptor& descriptor) noexcept {
@@ -119,7 +119,7 @@ bool replace(int fd, int replacement, Role role) noexcept {
     }
     note_file(other, descriptor);
     publish(descriptor, role);
-    if (descriptor.epoll >= 0) {
+    if (descriptor.is_polled) {
       // It may be closed by now, and nobody waits then.
       (void)LB_NEXT(epoll_ctl)(descriptor.epoll, EPOLL_CTL_ADD, other, &descriptor.event);
     }

@@ -24,6 +24,7 @@ enum class Role : std::uint8_t {
   kSetting,    ///< a memory file that passes for one under /proc/sys/net/ipv4/vs
 };
 
+// All zero at first: the table of them takes no room in the file, and memory only as it is used.
 struct Descriptor {
   std::atomic<Role> role{Role::kNone};
   // Of kDirector.
@@ -35,7 +36,8 @@ struct Descriptor {
   std::uint32_t port_id = 0;  ///< by which the program knows itself
   // Of both kinds of sockets: who waits for it. Another file in its place has to be waited for
   // anew.
-  int epoll = -1;
+  bool is_polled = false;
+  int epoll = 0;
   epoll_event event{};
   // Of kSetting.
   char name[40] = {};        ///< "drop_entry"

@@ -168,8 +168,9 @@ LB_EXPORT int epoll_ctl(int epoll, int operation, int fd, epoll_event* event) no
   const int result = LB_NEXT(epoll_ctl)(epoll, operation, fd, event);
   auto* descriptor = result == 0 ? find_socket(fd) : nullptr;
   if (descriptor == nullptr) return result;
-  descriptor->epoll = operation == EPOLL_CTL_DEL ? -1 : epoll;
-  if (operation != EPOLL_CTL_DEL) descriptor->event = *event;
+  descriptor->is_polled = operation != EPOLL_CTL_DEL;
+  descriptor->epoll = epoll;
+  if (descriptor->is_polled) descriptor->event = *event;
   return result;
 }
 
