@@ -275,9 +275,11 @@ TEST(Sluice, ShowsStatusAndRejectsNonsense) {
   EXPECT_EQ(sluice({"version"}).out, "sluice 0.1.0\n");
   EXPECT_EQ(sluice({}).exit_status, 2);
   EXPECT_EQ(sluice({"nonsense"}).exit_status, 2);
-  EXPECT_EQ(sluice({"status", "x"}).exit_status, 2);
+  EXPECT_EQ(sluice({"status", "x"}).exit_status, 3);
   director.unreachable = ECONNREFUSED;
-  EXPECT_EQ(sluice({"status"}).exit_status, 1);
+  EXPECT_EQ(sluice({"status"}).exit_status, 2);
+  director.unreachable = EPERM;
+  EXPECT_EQ(sluice({"status"}).exit_status, 3);
 }
 
 }  // namespace

@@ -16,6 +16,7 @@
 #include "cli/mark.hpp"
 #include "cli/restore.hpp"
 #include "cli/service_command.hpp"
+#include "cli/status.hpp"
 #include "cli/sysctl.hpp"
 
 namespace lb::cli {
@@ -24,7 +25,8 @@ namespace {
 constexpr std::string_view kUsage =
     "Usage: sluice COMMAND\n"
     "\n"
-    "  status           what the director does and has, its counters and interfaces\n"
+    "  status [--json] [--all]\n"
+    "                   whether all is well; exit status 0 yes, 1 warning, 2 critical, 3 unknown\n"
     "  connections [-n] the connection table; -n: ports as numbers\n"
     "  connections delete [--server ADDRESS[:PORT]] [--client ADDRESS] [SERVICE]\n"
     "                   ends the connections that match; TCP clients are told by a RST\n"
@@ -56,59 +58,6 @@ ProgramResult not_answered(Error error) {
   return {.exit_status = 1, .out = {}, .err = fmt::format("sluice: {}\n", unanswered_text(error))};
 }
 
-std::string uptime_text(std::uint64_t seconds) {
-  return fmt::format("{}d {:02}:{:02}:{:02}", seconds / 86400, seconds / 3600 % 24,
-                     seconds / 60 % 60, seconds % 60);
-}
-
-/// The counters, one a line, `indent` deep; those that are zero only if `all`.
-void append_counters(std::string& text, std::span<const wire::NamedCounter> counters, bool all) {
-  for (const auto& counter : counters) {
-    if (!all && counter.value == 0) continue;
-    fmt::format_to(std::back_inserter(text), "  {:<28} {:>20}\n", counter.name, counter.value);
-  }
-}
-
-std::string status_text(const wire::Status& status) {
-  const auto& director = status.director;
-  std::string text = fmt::format(
-      "director {}, up {}\n"
-      "services {}, connections {} of {}\n",
-      director.version, uptime_text(director.uptime_seconds), director.services,
-      director.connections, director.connection_capacity);
-  if (!director.health.empty()) text += fmt::format("health: {}\n", director.health);
-  const auto& counters = director.totals.counters;
-  const auto& rates = director.totals.rates;
-  const auto out = std::back_inserter(text);
-  fmt::format_to(out, "\n{:<30} {:>20} {:>14}\n", "traffic", "total", "a second");
-  const auto row = [&](std::string_view name, std::uint64_t total, std::uint64_t rate) {
-    fmt::format_to(out, "  {:<28} {:>20} {:>14}\n", name, total, rate);
-  };
-  row("connections", counters.connections, rates.connections);
-  row("packets in", counters.packets_in, rates.packets_in);
-  row("packets out", counters.packets_out, rates.packets_out);
-  row("bytes in", counters.bytes_in, rates.bytes_in);
-  row("bytes out", counters.bytes_out, rates.bytes_out);
-  text += "\ncounters\n";
-  append_counters(text, director.counters, true);
-  text += "\ndropped, by reason\n";
-  const auto before = text.size();
-  append_counters(text, director.drops, false);
-  if (text.size() == before) text += "  none\n";
-  for (const auto& interface : status.interfaces) {
-    fmt::format_to(out, "\ninterface {}, XDP {}\n", interface.name, interface.xdp_mode);
-    if (!interface.note.empty()) fmt::format_to(out, "  {}\n", interface.note);
-    append_counters(text, interface.counters, true);
-  }
-  return text;
-}
-
-ProgramResult run_status(wire::Transport& transport) {
-  const auto status = IpvsClient(transport).status();
-  if (!status) return not_answered(status.error());
-  return {.exit_status = 0, .out = status_text(*status), .err = {}};
-}
-
 ProgramResult run_connections(std::span<const std::string> options, wire::Transport& transport) {
   if (!options.empty() && options.front() == "delete") {
     return run_delete_connections(options.subspan(1), transport);
@@ -131,6 +80,7 @@ ProgramResult run(std::span<const std::string> arguments, const std::string& ver
   if (command == "connections") return run_connections(rest, transport);
   if (command == "service") return run_service(rest, transport);
   if (command == "mark") return run_mark(rest, input, transport);
+  if (command == "status") return run_status(rest, transport);
   if (command == "sysctl") return run_sysctl(rest, transport);
   if (command == "save") return run_save(rest, transport);
   if (command == "export") return run_export(rest, transport);
@@ -143,7 +93,6 @@ ProgramResult run(std::span<const std::string> arguments, const std::string& ver
     return run_restore(rest, file.empty() ? "standard input" : file, input, transport);
   }
   if (!rest.empty()) return wrong_usage(fmt::format("unexpected argument `{}'", rest.front()));
-  if (command == "status") return run_status(transport);
   if (command == "help" || command == "--help" || command == "-h") {
     return {.exit_status = 0, .out = std::string(kUsage), .err = {}};
   }

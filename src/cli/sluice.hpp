@@ -13,7 +13,7 @@ namespace lb::cli {
 /// Runs the subcommands of `sluice` that are clients of the daemon, and its help.
 /// `arguments[0]` is the program's name, `input` what the commands of `sluice_input` read.
 /// Exit status: 0, 1 if the director could not be asked or refused, 2 if the command line makes no
-/// sense, 3 if an import left rules out.
+/// sense, 3 if an import left rules out; of `status` a `State` (status.hpp).
 [[nodiscard]] ProgramResult run_sluice(std::span<const std::string> arguments,
                                        const std::string& version, wire::Transport& transport,
                                        const std::string& input = {});

@@ -101,7 +101,7 @@ def test_reload(lab, director):
                     '[settings]\nexpire_nodest_conn = 1\n')
     said = reload_quiet(sluiced)
     assert "xdp_mode, table_size changed, which needs a restart" in said
-    assert "of 65536" in director.run(BIN / "sluice", "status")
+    assert "of 65536" in director.attempt(BIN / "sluice", "status").stdout
     assert director.attempt(*member, BIN / "ipvsadm", "-Ln").returncode != 0
     assert "198.51.100.10:80" in sluiced.ipvsadm("-Ln")
 
@@ -152,7 +152,7 @@ def test_json_log(lab, director):
 
 
 def health(node):
-    return re.search("^health: (.*)$", node.run(BIN / "sluice", "status"), re.M).group(1)
+    return re.search("^health: (.*)$", node.attempt(BIN / "sluice", "status").stdout, re.M).group(1)
 
 
 def test_health_tells_of_a_gone_interface(lab, director):
@@ -195,11 +195,11 @@ def test_a_full_table_refuses_new_connections_and_says_so(lab):
         return int(cluster.client.run("python3", "-c", FILL, VIP[4], first, last, patience))
 
     assert fill(20000, 20100) == 100
-    assert "of 100" in cluster.director.run(BIN / "sluice", "status")
+    assert "of 100" in cluster.director.attempt(BIN / "sluice", "status").stdout
     wait_until(lambda: "table" in health(cluster.director), "a full table is told")
     assert health(cluster.director) == "degraded: the connection table is nearly full"
     assert fill(30000, 30010, 0.05) == 0
-    status = cluster.director.run(BIN / "sluice", "status")
+    status = cluster.director.attempt(BIN / "sluice", "status").stdout
     assert re.search(r"^ +table_full +10$", status, re.M), status
     wait_until(lambda: "refused" in health(cluster.director), "refusals are told")
     # Connections that exist pass as before.

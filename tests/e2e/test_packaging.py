@@ -227,7 +227,8 @@ def test_install_run_upgrade_purge(packages, system, lab):
     assert "-A -t 198.51.100.10:80 -s wlc" in system.run("ipvsadm-save", "-n", node=node)
     system.run("ipvsadm-restore", node=node, input="-A -t 198.51.100.10:81 -s rr\n")
     assert "198.51.100.10:81 rr" in system.run("ipvsadm", "-Ln", node=node)
-    assert "director" in system.run("sluice", "status", node=node)
+    system.run("ipvsadm", "-C", node=node)
+    assert system.run("sluice", "status", node=node).startswith("OK\ndirector ")
     daemon.terminate()
     assert daemon.wait(10) == 0
 

@@ -39,7 +39,7 @@ def listed(sluiced):
 
 
 def counter(sluiced, name):
-    for line in sluiced.node.run(BIN / "sluice", "status").splitlines():
+    for line in sluiced.node.attempt(BIN / "sluice", "status", "--all").stdout.splitlines():
         words = line.split()
         if words and words[0] == name:
             return int(words[1])
