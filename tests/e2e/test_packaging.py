@@ -353,7 +353,8 @@ def test_moving_from_ipvs(packages, system, lab):
     wait_until(lambda: set(rules().splitlines()) == expected, "keepalived makes its service", 20)
     # keepalived goes with its director, and comes back with it.
     before = machine.run("systemctl", "show", "-P", "MainPID", "keepalived")
-    machine.run("systemctl", "kill", "--signal", "KILL", "sluiced")
+    machine.run("systemctl", "kill", "--kill-whom=main", "--signal", "KILL",
+                "sluiced")
     wait_until(lambda: set(rules().splitlines()) == expected, "keepalived makes it again", 20)
     assert machine.run("systemctl", "show", "-P", "MainPID", "keepalived") != before
     machine.run("systemctl", "stop", "keepalived")
