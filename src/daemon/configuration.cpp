@@ -4,10 +4,12 @@
 #include <fmt/format.h>
 #include <net/if.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <optional>
 #include <utility>
 
 #define TOML_EXCEPTIONS 0
@@ -50,9 +52,10 @@ class Reader {
     if (name == "socket_group") return text(key, node, out.socket_group);
     if (name == "rules") return text(key, node, out.rules_file);
     if (name == "settings") return settings(node, "", out.settings);
+    if (name == "sync") return sync(node, out.sync);
     return error(key.source(),
                  fmt::format("unknown key '{}' (known: interfaces, xdp_mode, table_size, "
-                             "socket_group, rules, log_level, log_format, settings)",
+                             "socket_group, rules, log_level, log_format, settings, sync)",
                              name));
   }
 
@@ -133,6 +136,60 @@ class Reader {
                                                known->lowest, known->highest));
     }
     out.*known->member = static_cast<std::int32_t>(number->get());
+    return {};
+  }
+
+  [[nodiscard]] Outcome sync(const toml::node& node, SyncPeersOptions& out) const {
+    const auto* table = node.as_table();
+    if (table == nullptr) return error(node.source(), "'sync' must be a table");
+    out = {};
+    for (const auto& [key, value] : *table) {
+      if (auto done = sync_entry(key, value, out); !done) return done;
+    }
+    if (out.key_file.empty() != out.peers.empty()) {
+      return error(node.source(), "'sync' needs both a 'key_file' and 'peers'");
+    }
+    return {};
+  }
+
+  [[nodiscard]] Outcome sync_entry(const toml::key& key, const toml::node& node,
+                                   SyncPeersOptions& out) const {
+    const std::string_view name = key.str();
+    if (name == "key_file") return text(key, node, out.key_file);
+    if (name == "peers") return sync_peers(node, out.peers);
+    if (name != "port") {
+      return error(key.source(),
+                   fmt::format("unknown key '{}' (known: key_file, peers, port)", name));
+    }
+    const auto* number = node.as_integer();
+    if (number == nullptr || number->get() < 1 || number->get() > UINT16_MAX) {
+      return error(node.source(), "'port' must be an integer from 1 to 65535");
+    }
+    out.port = static_cast<std::uint16_t>(number->get());
+    return {};
+  }
+
+  [[nodiscard]] Outcome sync_peers(const toml::node& node, std::vector<net::IpAddress>& out) const {
+    const auto* list = node.as_array();
+    if (list == nullptr || list->size() > SyncPeersOptions::kMostPeers) {
+      return error(node.source(), fmt::format("'peers' must be an array of at most {} addresses",
+                                              SyncPeersOptions::kMostPeers));
+    }
+    for (const auto& element : *list) {
+      const auto* written = element.as_string();
+      const auto address = written != nullptr ? net::IpAddress::from_text(written->get())
+                                              : std::optional<net::IpAddress>{};
+      // fe80::/10 would need an interface with it.
+      const bool is_link_local = address && !address->is_v4() && address->bytes()[0] == 0xfe &&
+                                 (address->bytes()[1] & 0xc0) == 0x80;
+      if (!address || is_link_local || address->is_multicast() || address->is_unspecified()) {
+        return error(element.source(), "a peer must be the address of a host, not link-local");
+      }
+      if (std::find(out.begin(), out.end(), *address) != out.end()) {
+        return error(element.source(), "a peer must be named once");
+      }
+      out.push_back(*address);
+    }
     return {};
   }
 

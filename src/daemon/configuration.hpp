@@ -7,6 +7,7 @@
 #include <tl/expected.hpp>
 
 #include "daemon/log.hpp"
+#include "daemon/sync_peers_options.hpp"
 #include "datapath/datapath.hpp"
 #include "engine/settings.hpp"
 
@@ -25,6 +26,7 @@ struct Configuration {
   LogLevel log_level = LogLevel::kInfo;
   LogFormat log_format = LogFormat::kText;
   engine::Settings settings;
+  SyncPeersOptions sync;
 };
 
 /// Reads a configuration file's text over `base`. `name` is said in errors, with line and

@@ -29,6 +29,10 @@ log_format = "json"
 [settings]
 expire_nodest_conn = 1
 lblc_expiration = 60
+[sync]
+key_file = "/etc/sluice/sync.key"
+peers = ["192.0.2.2", "2001:db8::2"]
+port = 9000
 )");
   ASSERT_TRUE(read) << read.error();
   EXPECT_THAT(read->datapath.interfaces, ElementsAre("eth0", "eth1"));
@@ -38,9 +42,32 @@ lblc_expiration = 60
   EXPECT_EQ(read->rules_file, "/etc/sluice/rules");
   EXPECT_EQ(read->log_level, LogLevel::kDebug);
   EXPECT_EQ(read->log_format, LogFormat::kJson);
+  EXPECT_EQ(read->sync.key_file, "/etc/sluice/sync.key");
+  EXPECT_THAT(read->sync.peers, ElementsAre(*net::IpAddress::from_text("192.0.2.2"),
+                                            *net::IpAddress::from_text("2001:db8::2")));
+  EXPECT_EQ(read->sync.port, 9000);
   EXPECT_EQ(read->settings.expire_nodest_conn, 1);
   EXPECT_EQ(read->settings.lblc_expiration, 60);
   EXPECT_EQ(read->settings.pmtu_disc, engine::Settings{}.pmtu_disc);
+}
+
+TEST(Configuration, SyncPeersAreCheckedWithTheirPlace) {
+  const auto refused = [](std::string_view text) {
+    const auto read = parse("[sync]\n" + std::string(text));
+    return read ? std::string("taken") : read.error();
+  };
+  const std::string key = "key_file = \"k\"\n";
+  EXPECT_THAT(refused(key), HasSubstr("needs both"));
+  EXPECT_THAT(refused("peers = [\"192.0.2.2\"]"), HasSubstr("needs both"));
+  for (const auto* peer : {"\"director2\"", "2", "\"224.0.0.81\"", "\"fe80::1\"", "\"0.0.0.0\""}) {
+    EXPECT_THAT(refused(key + "peers = [" + peer + "]"),
+                StartsWith("test.toml:3:10: a peer must be"))
+        << peer;
+  }
+  EXPECT_THAT(refused(key + "peers = [\"192.0.2.2\", \"192.0.2.2\"]"), HasSubstr("named once"));
+  EXPECT_THAT(refused(key + "peers = [\"192.0.2.2\"]\nport = 0"), HasSubstr("'port' must be"));
+  EXPECT_THAT(refused("keyfile = \"k\""), HasSubstr("unknown key 'keyfile'"));
+  EXPECT_EQ(refused(""), "taken");
 }
 
 TEST(Configuration, EverySettingCanBeInTheFile) {

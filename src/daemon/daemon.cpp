@@ -27,6 +27,7 @@
 #include "daemon/notify.hpp"
 #include "daemon/peer.hpp"
 #include "daemon/reload.hpp"
+#include "daemon/sync_peers.hpp"
 #include "daemon/sync_sockets.hpp"
 #include "wire/socket_name.hpp"
 
@@ -113,11 +114,8 @@ struct Daemon::State : control::StatusSource {
         hooks(std::move(given)),
         director(options, network),
         handler(director, this),
-        sync_sockets(base.get(), [this](std::span<const std::byte> message) {
-          director.advance(now(), kTimerBudget);
-          director.receive_sync(message);
-          make_tick_busy();
-        }) {
+        sync_sockets(base.get(),
+                     [this](std::span<const std::byte> message) { take_sync(message); }) {
     director.set_sync_transport(&sync_sockets);
   }
 
@@ -130,6 +128,7 @@ struct Daemon::State : control::StatusSource {
   engine::Director director;
   control::RequestHandler handler;
   SyncSockets sync_sockets;
+  std::unique_ptr<SyncPeers> sync_peers;  ///< null: none are configured
   std::unique_ptr<ControlServer> server;
   std::unique_ptr<datapath::Datapath> datapath;
   Health health_now{log};
@@ -154,6 +153,8 @@ struct Daemon::State : control::StatusSource {
   [[nodiscard]] std::vector<wire::InterfaceStatus> interfaces() const override;
   [[nodiscard]] std::vector<wire::NamedCounter> counters() const override;
 
+  [[nodiscard]] tl::expected<void, std::string> find_sync_peers();
+  void take_sync(std::span<const std::byte> message);
   void make_tick_busy();
   void handle_packets();
   void handle_tick();
@@ -210,6 +211,26 @@ tl::expected<void, std::string> Daemon::State::attach(const datapath::DatapathOp
   return {};
 }
 
+tl::expected<void, std::string> Daemon::State::find_sync_peers() {
+  if (configuration.sync.peers.empty()) return {};
+  auto created = SyncPeers::create(
+      configuration.sync,
+      {.base = base.get(),
+       .director = director,
+       .group = sync_sockets,
+       .now = [this] { return now(); },
+       .take = [this](std::span<const std::byte> message) { take_sync(message); }});
+  if (!created) return error(std::move(created.error()));
+  sync_peers = *std::move(created);
+  return {};
+}
+
+void Daemon::State::take_sync(std::span<const std::byte> message) {
+  director.advance(now(), kTimerBudget);
+  director.receive_sync(message);
+  make_tick_busy();
+}
+
 // Connections have timers to be kept.
 void Daemon::State::make_tick_busy() {
   if (is_tick_busy || tick == nullptr || director.connection_count() == 0) return;
@@ -254,6 +275,9 @@ std::vector<wire::InterfaceStatus> Daemon::State::interfaces() const {
 std::vector<wire::NamedCounter> Daemon::State::counters() const {
   std::vector<wire::NamedCounter> all{
       {.name = "sync_send_failures", .value = sync_sockets.send_failures()}};
+  if (sync_peers) {
+    for (auto& counter : sync_peers->counters()) all.push_back(std::move(counter));
+  }
   if (!datapath) return all;
   for (const auto& [name, value] : datapath->counters()) {
     all.push_back({.name = std::string(name), .value = value});
@@ -385,6 +409,7 @@ tl::expected<std::unique_ptr<Daemon>, std::string> Daemon::create(
   state->director.set_settings(configuration.settings);
   if (auto done = state->wait_for_signals(); !done) return error(std::move(done.error()));
   if (auto done = state->listen(*group); !done) return error(std::move(done.error()));
+  if (auto done = state->find_sync_peers(); !done) return error(std::move(done.error()));
   if (auto done = state->load(configuration.rules_file); !done) {
     return error(std::move(done.error()));
   }

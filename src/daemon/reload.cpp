@@ -27,6 +27,7 @@ Reload compare(const Configuration& old, const Configuration& fresh) {
   note(old.datapath.xdp_mode != fresh.datapath.xdp_mode, result.need_restart, "xdp_mode");
   note(old.table_size != fresh.table_size, result.need_restart, "table_size");
   note(old.rules_file != fresh.rules_file, result.need_restart, "rules");
+  note(old.sync != fresh.sync, result.need_restart, "sync");
   return result;
 }
 

@@ -17,6 +17,7 @@
 #include "daemon/event.hpp"
 #include "daemon/file_descriptor.hpp"
 #include "daemon/log.hpp"
+#include "daemon/sync_address.hpp"
 
 namespace lb::daemon {
 namespace {
@@ -26,6 +27,8 @@ using model::SyncRole;
 // Datagrams read before other work gets its turn.
 constexpr int kBurst = 32;
 constexpr std::size_t kLargestMessage = 65536;
+// Senders that are counted; there are a few directors in a group.
+constexpr std::size_t kMostSources = 64;
 
 tl::unexpected<Error> last_error() { return failure(errno); }
 
@@ -33,35 +36,6 @@ template <class Value>
 Result<void> set_option(int fd, int level, int name, const Value& value) {
   if (::setsockopt(fd, level, name, &value, sizeof value) != 0) return last_error();
   return {};
-}
-
-struct Address {
-  sockaddr_storage storage{};
-  socklen_t size = 0;
-  [[nodiscard]] const sockaddr* get() const {
-    return reinterpret_cast<const sockaddr*>(&storage);  // what the socket interface wants
-  }
-};
-
-Address address_of(const net::IpAddress& address, std::uint16_t port, unsigned interface) {
-  Address result;
-  if (address.is_v4()) {
-    sockaddr_in in{};
-    in.sin_family = AF_INET;
-    in.sin_port = htons(port);
-    in.sin_addr.s_addr = address.word(0).to_network();
-    std::memcpy(&result.storage, &in, sizeof in);
-    result.size = sizeof in;
-  } else {
-    sockaddr_in6 in{};
-    in.sin6_family = AF_INET6;
-    in.sin6_port = htons(port);
-    std::memcpy(&in.sin6_addr, address.bytes().data(), sizeof in.sin6_addr);
-    in.sin6_scope_id = interface;
-    std::memcpy(&result.storage, &in, sizeof in);
-    result.size = sizeof in;
-  }
-  return result;
 }
 
 // A socket can be made with a step after the other; the first error ends it.
@@ -98,7 +72,7 @@ class SocketMaker {
               .and_then([&] { return set(IPPROTO_IPV6, IPV6_MTU_DISCOVER, may_fragment); });
       if (!done) return tl::unexpected(done.error());
     }
-    const auto to = address_of(daemon_.group, port, interface_);
+    const auto to = socket_address(daemon_.group, port, interface_);
     if (::connect(fd_.get(), to.get(), to.size) != 0) return last_error();
     return std::move(fd_);
   }
@@ -115,7 +89,7 @@ class SocketMaker {
                      static_cast<socklen_t>(name.size())) != 0) {
       return last_error();
     }
-    const auto group = address_of(daemon_.group, port, interface_);
+    const auto group = socket_address(daemon_.group, port, interface_);
     if (::bind(fd_.get(), group.get(), group.size) != 0) return last_error();
     if (is_v4_) {
       if (auto done = set(IPPROTO_IP, IP_ADD_MEMBERSHIP, membership()); !done) {
@@ -169,11 +143,17 @@ struct SyncSockets::State {
   std::vector<FileDescriptor> senders;
   std::vector<Listening> receivers;
   std::vector<std::byte> buffer = std::vector<std::byte>(kLargestMessage);
+  struct Source {
+    net::IpAddress address;
+    std::uint64_t messages = 0;
+  };
+  std::vector<Source> sources;
   std::uint64_t failures = 0;
   int last_failure = 0;
 
   Result<void> listen(FileDescriptor fd);
   void read(int fd);
+  void count(const net::IpAddress& source);
 };
 
 Result<void> SyncSockets::State::listen(FileDescriptor fd) {
@@ -188,10 +168,23 @@ Result<void> SyncSockets::State::listen(FileDescriptor fd) {
 
 void SyncSockets::State::read(int fd) {
   for (int i = 0; i < kBurst; ++i) {
-    const auto size = ::recv(fd, buffer.data(), buffer.size(), 0);
+    SocketAddress from;
+    from.size = sizeof from.storage;
+    const auto size = ::recvfrom(fd, buffer.data(), buffer.size(), 0, from.put(), &from.size);
     if (size < 0) return;  // nothing more, or an ICMP error that is told once
+    count(ip_address(from));
     receive(std::span(buffer).first(static_cast<std::size_t>(size)));
   }
+}
+
+void SyncSockets::State::count(const net::IpAddress& source) {
+  for (auto& known : sources) {
+    if (known.address == source) {
+      ++known.messages;
+      return;
+    }
+  }
+  if (sources.size() < kMostSources) sources.push_back({.address = source, .messages = 1});
 }
 
 SyncSockets::SyncSockets(event_base* base, Receiver receive) : state_(std::make_unique<State>()) {
@@ -250,6 +243,21 @@ void SyncSockets::send(unsigned port, std::span<const std::byte> message) noexce
   if (std::exchange(state_->last_failure, error) != error) {
     log(LogLevel::kWarning, fmt::format("a sync message is lost: {}", std::strerror(error)));
   }
+}
+
+std::uint64_t SyncSockets::received_from(const net::IpAddress& source) const noexcept {
+  for (const auto& known : state_->sources) {
+    if (known.address == source) return known.messages;
+  }
+  return 0;
+}
+
+net::IpAddress SyncSockets::source() const noexcept {
+  if (state_->senders.empty()) return {};
+  SocketAddress own;
+  own.size = sizeof own.storage;
+  if (::getsockname(state_->senders[0].get(), own.put(), &own.size) != 0) return {};
+  return ip_address(own);
 }
 
 std::uint64_t SyncSockets::send_failures() const noexcept { return state_->failures; }

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "engine/sync/sync_transport.hpp"
+#include "net/address.hpp"
 
 struct event_base;
 
@@ -31,6 +32,10 @@ class SyncSockets : public engine::SyncTransport {
 
   /// Messages that no socket took.
   [[nodiscard]] std::uint64_t send_failures() const noexcept;
+  /// Messages for the backup that came from `source`; 64 sources are counted.
+  [[nodiscard]] std::uint64_t received_from(const net::IpAddress& source) const noexcept;
+  /// The address that messages of the master come from; 0.0.0.0: there is no master.
+  [[nodiscard]] net::IpAddress source() const noexcept;
 
  private:
   struct State;

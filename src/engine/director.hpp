@@ -18,6 +18,7 @@
 #include "engine/network_view.hpp"
 #include "engine/settings.hpp"
 #include "engine/sync/sync_counters.hpp"
+#include "engine/sync/sync_table.hpp"
 #include "engine/sync/sync_transport.hpp"
 #include "engine/verdict.hpp"
 #include "engine/zeroed_array.hpp"
@@ -142,6 +143,11 @@ class Director {
   [[nodiscard]] std::vector<model::SyncDaemonSpec> sync_daemons() const;
   /// A datagram that came to the backup daemon.
   void receive_sync(std::span<const std::byte> message) noexcept;
+  /// Writes a sync message about connections from record `cursor` (first: 0) on into `room`, which
+  /// has space for one of 512 bytes at least: for a backup that asks for all. Looks at a bounded
+  /// number of records.
+  [[nodiscard]] SyncTablePart write_sync_table(std::uint32_t cursor,
+                                               std::span<std::byte> room) noexcept;
   [[nodiscard]] const SyncCounters& sync_counters() const noexcept;
 
   // Mark rules: what packets that come without a mark are marked by. Positions count from 1.

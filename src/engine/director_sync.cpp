@@ -130,6 +130,10 @@ void Director::receive_sync(std::span<const std::byte> message) noexcept {
   take_sync_message(*state_, message);
 }
 
+SyncTablePart Director::write_sync_table(std::uint32_t cursor, std::span<std::byte> room) noexcept {
+  return engine::write_sync_table(*state_, cursor, room);
+}
+
 const SyncCounters& Director::sync_counters() const noexcept { return state_->sync.counters; }
 
 }  // namespace lb::engine

@@ -2,6 +2,7 @@
 // Two directors that tell each other of their connections: what the recorded cases do not have.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cerrno>
 #include <string>
 #include <string_view>
@@ -365,6 +366,33 @@ TEST_F(DirectorSync, TellingDoesNotAllocate) {
   }
   EXPECT_EQ(counter.count(), 0U);
   EXPECT_GT(wire_.entries, 900U);
+}
+
+TEST_F(DirectorSync, AWholeTableIsTold) {
+  serve(master_, service_at(vip()));
+  serve(backup_, service_at(vip()));
+  std::array<std::byte, kLeastSyncTableRoom> room{};
+  EXPECT_EQ(master_.director.write_sync_table(0, room).size, 0U) << "there is no master daemon";
+  start();
+  // Too few packets to be told of.
+  set(master_, [](Settings& settings) { settings.sync_threshold = 49, settings.sync_period = 50; });
+  for (unsigned port = 0; port < 40; ++port) open(50000 + port);
+  from_client(master_, 51000, kSyn);  // of no use to others
+  EXPECT_EQ(backup_.director.connection_count(), 0U);
+  unsigned parts = 0;
+  for (std::uint32_t cursor = 0; parts == 0 || cursor != 0; ++parts) {
+    const auto part = master_.director.write_sync_table(cursor, room);
+    ASSERT_TRUE(part.next == 0 || part.next > cursor);
+    ASSERT_LE(part.size, room.size());
+    backup_.director.receive_sync(std::span(room).first(part.size));
+    cursor = part.next;
+  }
+  EXPECT_GE(parts, 3U);
+  EXPECT_EQ(backup_.director.connection_count(), 40U);
+  EXPECT_EQ(backup_.director.sync_counters().messages_rejected, 0U);
+  EXPECT_EQ(info(backup_, 0).active_connections, 20U);
+  EXPECT_EQ(master_.director.write_sync_table(1U << 31, room).next, 0U);
+  EXPECT_EQ(master_.director.write_sync_table(0, std::span(room).first(511)).size, 0U);
 }
 
 }  // namespace

@@ -405,6 +405,10 @@ def test_the_configuration_file_explains_every_setting(lab):
     # All of it, with the comments taken off its settings, is read, and changes nothing.
     whole = re.sub(r"^#([a-z_.]+ = )", r"\1", text, flags=re.M)
     whole = whole.replace('"/etc/sluice/rules"', f'"{source / "packaging/rules"}"')
+    key = lab.directory / "sync.key"
+    key.touch(0o600)
+    key.write_text("0123456789abcdef")
+    whole = whole.replace('"/etc/sluice/sync.key"', f'"{key}"')
     file = lab.directory / "sluice.toml"
     file.write_text(whole)
     plain = Sluiced(node)
