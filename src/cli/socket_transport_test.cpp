@@ -8,12 +8,15 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <bit>
 #include <cerrno>
 #include <csignal>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <thread>
+#include <vector>
 
 #include "wire/family.hpp"
 #include "wire/ipvs_client.hpp"
@@ -45,8 +48,8 @@ int listen_on(const std::string& name) {
   return listener;
 }
 
-/// Serves one client on `test_name()`: each request is handed to `answer`, which returns the
-/// datagrams to send; none: the connection is closed.
+/// Serves one client on `test_name()`: each request, several of which may share a datagram, is
+/// handed to `answer`, which returns the datagrams to send; none: the connection is closed.
 class Listener {
  public:
   template <class Answer>
@@ -57,23 +60,30 @@ class Listener {
       const int client = ::accept(socket_, nullptr, nullptr);
       std::vector<std::byte> buffer(65536);
       ssize_t size = 0;
-      while ((size = ::recv(client, buffer.data(), buffer.size(), 0)) > 0) {
-        const auto request = wire::view_message(
-            std::span<const std::byte>(buffer).first(static_cast<std::size_t>(size)));
-        const auto datagrams = answer(*request);
-        if (datagrams.empty()) break;
-        for (const auto& datagram : datagrams) {
-          EXPECT_EQ(::send(client, datagram.data(), datagram.size(), MSG_NOSIGNAL),
-                    static_cast<ssize_t>(datagram.size()));
+      bool is_open = true;
+      while (is_open && (size = ::recv(client, buffer.data(), buffer.size(), 0)) > 0) {
+        ++received_;
+        auto rest = std::span<const std::byte>(buffer).first(static_cast<std::size_t>(size));
+        while (const auto request = wire::take_message(rest)) {
+          const auto datagrams = answer(*request);
+          is_open = !datagrams.empty();
+          if (!is_open) break;
+          for (const auto& datagram : datagrams) {
+            EXPECT_EQ(::send(client, datagram.data(), datagram.size(), MSG_NOSIGNAL),
+                      static_cast<ssize_t>(datagram.size()));
+          }
         }
       }
       ::close(client);
     });
   }
   ~Listener() { ::close(socket_); }
+  /// Datagrams so far.
+  [[nodiscard]] std::size_t received() const { return received_; }
 
  private:
   int socket_ = -1;
+  std::atomic<std::size_t> received_ = 0;
   std::jthread thread_;
 };
 
@@ -111,6 +121,83 @@ TEST(SocketTransport, ReportsADaemonThatLeaves) {
   const auto answer = transport.exchange(wire::info_request({.family = wire::kIpvsFamily}));
   ASSERT_FALSE(answer);
   EXPECT_EQ(answer.error().code, ECONNRESET);
+}
+
+constexpr std::uint32_t kMany = 1000;
+
+std::vector<wire::Message> many_requests() {
+  std::vector<wire::Message> requests;
+  for (std::uint32_t i = 0; i < kMany; ++i) {
+    requests.push_back(
+        wire::add_service_request({.family = wire::kIpvsFamily, .sequence = i + 1}, {}));
+  }
+  return requests;
+}
+
+std::vector<wire::Message> acknowledged(const wire::MessageView& request, int error) {
+  std::vector<wire::Message> datagrams(1);
+  wire::encode_error(datagrams[0], request, error, 0);
+  return datagrams;
+}
+
+TEST(SocketTransport, ManyRequestsShareDatagrams) {
+  if (::geteuid() != 0) GTEST_SKIP() << "the peer must be root";
+  Listener listener([](const wire::MessageView& request) {
+    return acknowledged(request, request.header.sequence % 7 == 0 ? EEXIST : 0);
+  });
+  SocketTransport transport(test_name());
+  const auto answers = transport.exchange_all(many_requests());
+  ASSERT_EQ(answers.size(), kMany);
+  for (std::uint32_t i = 0; i < kMany; ++i) {
+    ASSERT_TRUE(answers[i]);
+    const auto result = wire::outcome(*answers[i]);
+    EXPECT_EQ(result ? 0 : result.error().code, (i + 1) % 7 == 0 ? EEXIST : 0) << i;
+  }
+  EXPECT_LT(listener.received(), kMany / 20);
+}
+
+TEST(SocketTransport, DumpsAreAskedForAhead) {
+  if (::geteuid() != 0) GTEST_SKIP() << "the peer must be root";
+  Listener listener([](const wire::MessageView& request) {
+    std::vector<wire::Message> datagrams(1);
+    model::DestinationInfo info;
+    info.spec.weight = static_cast<std::int32_t>(request.header.sequence);
+    wire::encode_destination(datagrams[0], request, 0, 2, info);
+    wire::encode_done(datagrams[0], request, 0);
+    return datagrams;
+  });
+  SocketTransport transport(test_name());
+  std::vector<wire::Message> requests;
+  for (std::uint32_t i = 0; i < kMany; ++i) {
+    requests.push_back(
+        wire::list_destinations_request({.family = wire::kIpvsFamily, .sequence = i + 1}, {}));
+  }
+  const auto answers = transport.exchange_all(requests);
+  ASSERT_EQ(answers.size(), kMany);
+  for (std::uint32_t i = 0; i < kMany; ++i) {
+    ASSERT_TRUE(answers[i]);
+    EXPECT_EQ(wire::read_destinations(*answers[i])->at(0).spec.weight,
+              static_cast<std::int32_t>(i + 1));
+  }
+}
+
+// What comes behind must not reach another daemon, which knows nothing of a transaction begun here.
+TEST(SocketTransport, NothingIsSentBehindADaemonThatLeaves) {
+  if (::geteuid() != 0) GTEST_SKIP() << "the peer must be root";
+  constexpr std::uint32_t kLast = 300;
+  Listener listener([](const wire::MessageView& request) {
+    return request.header.sequence <= kLast ? acknowledged(request, 0)
+                                            : std::vector<wire::Message>();
+  });
+  SocketTransport transport(test_name());
+  const auto answers = transport.exchange_all(many_requests());
+  ASSERT_EQ(answers.size(), kMany);
+  for (std::uint32_t i = 0; i < kMany; ++i) {
+    EXPECT_EQ(answers[i].has_value(), i < kLast) << i;
+    if (!answers[i]) {
+      EXPECT_EQ(answers[i].error().code, ECONNRESET);
+    }
+  }
 }
 
 TEST(SocketTransport, TrustsOnlyRoot) {
