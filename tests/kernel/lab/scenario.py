@@ -425,6 +425,8 @@ class Scenario:
         self.rx_server(flow, frames.ip(flow.server[0], flow.client, PROTOCOLS[flow.kind], data, 64))
 
     def rx_server(self, flow, packet, note=None):
+        if len(packet) > self.director.meta["ports"]["int"]["mtu"]:
+            return []
         return self.director.rx("int", frames.ethernet(INT_MAC, mac_of(flow.server[0]), packet),
                                 note)
 
