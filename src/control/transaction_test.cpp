@@ -9,8 +9,10 @@
 
 #include "control/direct_transport.hpp"
 #include "control/test_director.hpp"
+#include "engine/removal.hpp"
 #include "wire/ipvs_client.hpp"
 #include "wire/mark_messages.hpp"
+#include "wire/removal_messages.hpp"
 #include "wire/sluice_messages.hpp"
 
 namespace lb::control {
@@ -106,6 +108,22 @@ TEST_F(TransactionTest, RehearsesOnWhatIsThere) {
   EXPECT_EQ(ask(wire::delete_destination_request({}, service(80), destination("10.0.0.2"))), 0);
   EXPECT_EQ(commit(), std::nullopt);
   EXPECT_EQ(weights(service(80).key), std::vector<std::int32_t>{7});
+}
+
+TEST_F(TransactionTest, ServiceOptionsBelongToIt) {
+  ASSERT_TRUE(own_.director.add_service(service(80)));
+  const wire::NamedServiceOptions named{
+      .key = service(80).key,
+      .options = {.drain = 5, .drain_end = {}, .reuse_ports = {}, .timeouts = {}}};
+  begin();
+  EXPECT_EQ(ask(wire::set_service_options_request(kSluice, named)), 0);
+  EXPECT_EQ(ask(wire::add_service_request({}, service(80))), 0);
+  EXPECT_EQ(commit(), (TransactionFailure{.request = 1, .error = EEXIST}));
+  EXPECT_TRUE(engine::service_options(own_.director, service(80).key)->is_default());
+  begin();
+  EXPECT_EQ(ask(wire::set_service_options_request(kSluice, named)), 0);
+  EXPECT_EQ(commit(), std::nullopt);
+  EXPECT_EQ(engine::service_options(own_.director, service(80).key), named.options);
 }
 
 TEST_F(TransactionTest, MarkRulesBelongToIt) {

@@ -7,8 +7,12 @@ namespace lb::engine {
 
 std::unique_ptr<Director> make_rehearsal(const Director& director) {
   const auto& state = director.state();
-  auto options = state.options;
+  // Only what decides about requests: never the memory of the real tables, or hints about it.
+  DirectorOptions options;
   options.connection_capacity = 1;
+  options.hash_key = state.options.hash_key;
+  options.shown_table_size = state.options.shown_table_size;
+  options.missing_schedulers = state.options.missing_schedulers;
   auto rehearsal = std::make_unique<Director>(options, state.network);
   auto& own = rehearsal->state();
   own.now = state.now;
