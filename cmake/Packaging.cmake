@@ -25,6 +25,8 @@ install(FILES ${manuals}/sluiced.8 ${manuals}/sluice.8
         DESTINATION ${CMAKE_INSTALL_MANDIR}/man8 COMPONENT sluice)
 install(FILES ${manuals}/ipvsadm.8 ${manuals}/ipvsadm-save.8 ${manuals}/ipvsadm-restore.8
         DESTINATION ${CMAKE_INSTALL_MANDIR}/man8 COMPONENT sluice-ipvsadm)
+install(FILES ${manuals}/sluice-realserver.8
+        DESTINATION ${CMAKE_INSTALL_MANDIR}/man8 COMPONENT sluice-realserver)
 install(FILES ${packaging}/bash-completion/sluice DESTINATION ${completions} COMPONENT sluice)
 install(FILES ${packaging}/bash-completion/ipvsadm
         DESTINATION ${completions} COMPONENT sluice-ipvsadm)

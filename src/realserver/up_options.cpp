@@ -105,6 +105,42 @@ constexpr std::array kOptions{
     option{nullptr, 0, nullptr, 0},
 };
 
+/// Takes one option; `word` is as it was written.
+Failure take(int flag, std::string_view word, UpOptions& options, bool& has_mode) {
+  auto& setup = options.setup;
+  switch (flag) {
+    case 'V':
+      return add_vips(optarg, setup.vips);
+    case 'm':
+      return set_mode(optarg, setup, has_mode);
+    case 'i':
+      setup.interfaces.emplace_back(optarg);
+      return {};
+    case 'D':
+      return set_director(optarg, setup);
+    case 'x':
+      return set_xdp_mode(optarg, setup);
+    case 'g':
+      return set_port(optarg, setup);
+    case 's':
+      options.state = optarg;
+      return {};
+    case 'f':
+      options.is_forced = true;
+      return {};
+    case 'j':
+      options.is_json = true;
+      return {};
+    case 'h':
+      options.is_help = true;
+      return {};
+    case ':':
+      return refuse(fmt::format("{} needs a value", word));
+    default:
+      return refuse(fmt::format("unknown option {}", word));
+  }
+}
+
 }  // namespace
 
 tl::expected<UpOptions, std::string> parse_up_options(std::vector<std::string> words) {
@@ -120,50 +156,15 @@ tl::expected<UpOptions, std::string> parse_up_options(std::vector<std::string> w
   int flag = 0;
   while ((flag = getopt_long(argc, argv.data(), ":V:m:i:D:x:g:s:fjh", kOptions.data(), nullptr)) !=
          -1) {
-    const auto* word = argv[static_cast<std::size_t>(optind - 1)];
-    if (!is_up &&
-        std::string_view("VmiDxgf").find(static_cast<char>(flag)) != std::string_view::npos) {
+    const std::string_view word = argv[static_cast<std::size_t>(optind - 1)];
+    constexpr std::string_view kOfUp = "VmiDxgf";
+    if (!is_up && kOfUp.find(static_cast<char>(flag)) != std::string_view::npos) {
       return tl::unexpected(fmt::format("'{}' does not take {}", words.front(), word));
     }
-    Failure done;
-    switch (flag) {
-      case 'V':
-        done = add_vips(optarg, options.setup.vips);
-        break;
-      case 'm':
-        done = set_mode(optarg, options.setup, has_mode);
-        break;
-      case 'i':
-        options.setup.interfaces.emplace_back(optarg);
-        break;
-      case 'D':
-        done = set_director(optarg, options.setup);
-        break;
-      case 'x':
-        done = set_xdp_mode(optarg, options.setup);
-        break;
-      case 'g':
-        done = set_port(optarg, options.setup);
-        break;
-      case 's':
-        options.state = optarg;
-        break;
-      case 'f':
-        options.is_forced = true;
-        break;
-      case 'j':
-        options.is_json = true;
-        break;
-      case 'h':
-        options.is_help = true;
-        return options;
-      case ':':
-        done = refuse(fmt::format("{} needs a value", word));
-        break;
-      default:
-        done = refuse(fmt::format("unknown option {}", word));
+    if (const auto done = take(flag, word, options, has_mode); !done) {
+      return tl::unexpected(done.error());
     }
-    if (!done) return tl::unexpected(done.error());
+    if (options.is_help) return options;
   }
   if (optind < argc) {
     return tl::unexpected(
