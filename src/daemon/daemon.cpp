@@ -114,8 +114,9 @@ struct Daemon::State : control::StatusSource {
         hooks(std::move(given)),
         director(options, network),
         handler(director, this),
-        sync_sockets(base.get(),
-                     [this](std::span<const std::byte> message) { take_sync(message); }) {
+        sync_sockets(base.get(), [this](std::span<const std::byte> message) {
+          take_sync(message, engine::SyncOrigin::kGroup);
+        }) {
     director.set_sync_transport(&sync_sockets);
   }
 
@@ -154,7 +155,7 @@ struct Daemon::State : control::StatusSource {
   [[nodiscard]] std::vector<wire::NamedCounter> counters() const override;
 
   [[nodiscard]] tl::expected<void, std::string> find_sync_peers();
-  void take_sync(std::span<const std::byte> message);
+  void take_sync(std::span<const std::byte> message, engine::SyncOrigin origin);
   void make_tick_busy();
   void handle_packets();
   void handle_tick();
@@ -213,21 +214,23 @@ tl::expected<void, std::string> Daemon::State::attach(const datapath::DatapathOp
 
 tl::expected<void, std::string> Daemon::State::find_sync_peers() {
   if (configuration.sync.peers.empty()) return {};
-  auto created = SyncPeers::create(
-      configuration.sync,
-      {.base = base.get(),
-       .director = director,
-       .group = sync_sockets,
-       .now = [this] { return now(); },
-       .take = [this](std::span<const std::byte> message) { take_sync(message); }});
+  auto created =
+      SyncPeers::create(configuration.sync, {.base = base.get(),
+                                             .director = director,
+                                             .group = sync_sockets,
+                                             .now = [this] { return now(); },
+                                             .take =
+                                                 [this](std::span<const std::byte> message) {
+                                                   take_sync(message, engine::SyncOrigin::kTable);
+                                                 }});
   if (!created) return error(std::move(created.error()));
   sync_peers = *std::move(created);
   return {};
 }
 
-void Daemon::State::take_sync(std::span<const std::byte> message) {
+void Daemon::State::take_sync(std::span<const std::byte> message, engine::SyncOrigin origin) {
   director.advance(now(), kTimerBudget);
-  director.receive_sync(message);
+  director.receive_sync(message, origin);
   make_tick_busy();
 }
 

@@ -35,7 +35,7 @@ class SyncPeers {
     engine::Director& director;
     const SyncSockets& group;
     std::function<Timestamp()> now;
-    SyncSockets::Receiver take;  ///< a sync message for the backup
+    SyncSockets::Receiver take;  ///< a sync message of a table
   };
 
   [[nodiscard]] static tl::expected<std::unique_ptr<SyncPeers>, std::string> create(

@@ -141,8 +141,10 @@ class Director {
   [[nodiscard]] Result<void> stop_sync_daemon(model::SyncRole role);  // EINVAL ESRCH
   /// Those that run: the master first.
   [[nodiscard]] std::vector<model::SyncDaemonSpec> sync_daemons() const;
-  /// A datagram that came to the backup daemon.
-  void receive_sync(std::span<const std::byte> message) noexcept;
+  /// A datagram that came to the backup daemon. One of a table changes no connection that had
+  /// packets here since it was told of last.
+  void receive_sync(std::span<const std::byte> message,
+                    SyncOrigin origin = SyncOrigin::kGroup) noexcept;
   /// Writes a sync message about connections from record `cursor` (first: 0) on into `room`, which
   /// has space for one of 512 bytes at least: for a backup that asks for all. Looks at a bounded
   /// number of records.

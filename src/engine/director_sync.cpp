@@ -126,8 +126,8 @@ std::vector<model::SyncDaemonSpec> Director::sync_daemons() const {
   return running;
 }
 
-void Director::receive_sync(std::span<const std::byte> message) noexcept {
-  take_sync_message(*state_, message);
+void Director::receive_sync(std::span<const std::byte> message, SyncOrigin origin) noexcept {
+  take_sync_message(*state_, message, origin);
 }
 
 SyncTablePart Director::write_sync_table(std::uint32_t cursor, std::span<std::byte> room) noexcept {

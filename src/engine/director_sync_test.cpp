@@ -395,5 +395,39 @@ TEST_F(DirectorSync, AWholeTableIsTold) {
   EXPECT_EQ(master_.director.write_sync_table(0, std::span(room).first(511)).size, 0U);
 }
 
+// Two directors that both are master and backup: what the one forwards is not put back to what the
+// other was told once.
+TEST_F(DirectorSync, ATableChangesNothingThatIsInUse) {
+  serve(master_, service_at(vip()));
+  serve(backup_, service_at(vip()));
+  start();
+  ASSERT_TRUE(backup_.director.start_sync_daemon(daemon(SyncRole::kMaster)));
+  ASSERT_TRUE(master_.director.start_sync_daemon(daemon(SyncRole::kBackup)));
+  const auto chosen = open(50000);
+  pass(seconds(3));
+  ASSERT_EQ(backup_.director.connection_count(), 1U);
+  std::array<std::byte, kLeastSyncTableRoom> room{};
+  const auto table_of = [&](Lab& lab) {
+    return std::span<const std::byte>(room).first(lab.director.write_sync_table(0, room).size);
+  };
+  wire_.to = nullptr;  // what happens now, the backup does not hear
+  from_client(master_, 50000, kFin | kAck);
+  const auto state_in = [&](Lab& lab) { return std::string(lab.connections().at(0).state.view()); };
+  const auto closing = state_in(master_);
+  ASSERT_NE(closing, state_in(backup_));
+  master_.director.receive_sync(table_of(backup_), SyncOrigin::kTable);
+  EXPECT_EQ(state_in(master_), closing);
+  EXPECT_EQ(master_.director.sync_counters().entries_stale, 1U);
+  // The other way round it helps.
+  backup_.director.receive_sync(table_of(master_), SyncOrigin::kTable);
+  EXPECT_EQ(state_in(backup_), closing);
+  // And what is in use at the backup meanwhile is its own.
+  from_client(backup_, 50000, kAck);
+  const auto stale = backup_.director.sync_counters().entries_stale;
+  backup_.director.receive_sync(table_of(master_), SyncOrigin::kTable);
+  EXPECT_EQ(backup_.director.sync_counters().entries_stale, stale + 1);
+  EXPECT_NE(chosen, vip().address);
+}
+
 }  // namespace
 }  // namespace lb::engine

@@ -140,10 +140,23 @@ void update(DirectorState& state, ConnectionId id, const SyncEntry& entry) {
   connections.touch(id, state.now);
 }
 
-void take_over(DirectorState& state, const SyncEntry& entry) {
+// True if the connection is known better here than elsewhere: packets of it came after it was told
+// of last, if it ever was.
+bool is_in_use_here(DirectorState& state, ConnectionId id) {
+  const auto& record = state.connections.at(id);
+  constexpr std::uint32_t kPublished = kConnectionFastRequest | kConnectionFastReply;
+  return (record.flags & kConnectionSynced) == 0 || (record.flags & kPublished) != 0 ||
+         record.packets_in != static_cast<std::uint32_t>(state.settings.sync_threshold);
+}
+
+void take_over(DirectorState& state, const SyncEntry& entry, SyncOrigin origin) {
   auto& counters = state.sync.counters;
   auto& connections = state.connections;
   auto id = find(state, entry);
+  if (id != 0 && origin == SyncOrigin::kTable && is_in_use_here(state, id)) {
+    ++counters.entries_stale;
+    return;
+  }
   const bool is_inactive = (entry.flags & kSyncInactive) != 0;
   if (id != 0 && !is_template(entry) &&
       connections.real_end(connections.at(id)) != entry.real_end) {
@@ -171,7 +184,8 @@ void take_over(DirectorState& state, const SyncEntry& entry) {
 
 }  // namespace
 
-void take_sync_message(DirectorState& state, std::span<const std::byte> message) noexcept {
+void take_sync_message(DirectorState& state, std::span<const std::byte> message,
+                       SyncOrigin origin) noexcept {
   using Step = SyncMessageReader::Step;
   auto& sync = state.sync;
   if (!sync.backup) return;
@@ -192,7 +206,7 @@ void take_sync_message(DirectorState& state, std::span<const std::byte> message)
       return;
     }
     if (step == Step::kEntry && is_acceptable(entry)) {
-      take_over(state, entry);
+      take_over(state, entry, origin);
     } else {
       ++sync.counters.entries_rejected;
     }

@@ -9,6 +9,12 @@ namespace lb::engine {
 
 struct DirectorState;
 
+/// How a message came.
+enum class SyncOrigin : std::uint8_t {
+  kGroup,  ///< told as something happened
+  kTable,  ///< asked for: what it says may be old
+};
+
 /// A message about some of the connections that a director has.
 struct SyncTablePart {
   std::size_t size = 0;    ///< of the message; 0: no connection was found
