@@ -26,7 +26,9 @@ enum {
   FLOW_HOPS = 4096,   /* numbers of next hops; 0 is none */
   FLOW_DEVICES = 256, /* interfaces to send out of */
   FLOW_MAX_TARGETS = 1 << 20,
-  FLOW_AGE_SHIFT = 28, /* an age counts 2^28 ns of CLOCK_MONOTONIC, modulo 2^16 */
+  FLOW_ALIVE_SHIFT = 30, /* about a second */
+  FLOW_ALIVE_LIMIT = 3,  /* so long without a sign there is no engine */
+  FLOW_AGE_SHIFT = 28,   /* an age counts 2^28 ns of CLOCK_MONOTONIC, modulo 2^16 */
 };
 
 /* Which side of a connection an endpoint is. */
@@ -136,7 +138,8 @@ struct flow_settings {
   __u32 buckets6;
   __u32 targets; /* counters of a CPU */
   __u32 cpus;    /* that have counters */
-  __u64 reserved[3];
+  __u64 alive;   /* when the engine ran last, in 2^FLOW_ALIVE_SHIFT ns */
+  __u64 reserved[2];
 };
 
 #ifdef __cplusplus

@@ -272,10 +272,19 @@ static __always_inline __u32 checksum_offset(const struct flow_packet* packet) {
   return packet->transport + (packet->protocol == IPPROTO_TCP ? 16 : 6);
 }
 
+/* True if no engine has run for some seconds: then packets that move a connection's state go on as
+ * plain ones, rather than be lost. */
+static __always_inline bool is_engine_gone(const struct flow_settings* settings) {
+  __u64 now = bpf_ktime_get_coarse_ns() >> FLOW_ALIVE_SHIFT;
+  return now > READ_ONCE(settings->alive) + FLOW_ALIVE_LIMIT; /* the coarse clock may be behind */
+}
+
 /* True if a packet needs nothing but its rewrite: it is whole, moves no state, and carries a
  * finished checksum. */
-static __always_inline bool is_plain(const struct linear* frame, const struct flow_packet* packet,
-                                     bool is_ipv6, bool is_rewritten) {
+static __always_inline bool is_plain(const struct linear* frame,
+                                     const struct flow_settings* settings,
+                                     const struct flow_packet* packet, bool is_ipv6,
+                                     bool is_rewritten) {
   __u32 payload = packet->ip_size - (packet->transport - sizeof(struct ethhdr));
   if (packet->ttl <= 1) return false;
   if (packet->protocol == IPPROTO_SCTP) {
@@ -288,7 +297,8 @@ static __always_inline bool is_plain(const struct linear* frame, const struct fl
   if (packet->protocol == IPPROTO_TCP) {
     __u8* tcp = bytes_at(frame, packet->transport, TCP_HEADER);
     if (!tcp || payload < TCP_HEADER) return false;
-    if ((tcp[13] & (TCP_MOVES | TCP_ACK)) != TCP_ACK) return false;
+    bool is_move = (tcp[13] & (TCP_MOVES | TCP_ACK)) != TCP_ACK;
+    if (is_move && !is_engine_gone(settings)) return false;
   }
   __u16* checksum = bytes_at(frame, checksum_offset(packet), 2);
   if (!checksum) return false;

@@ -47,7 +47,8 @@ static __always_inline int forward_answer(struct xdp_md* ctx, const struct flow_
   /* A removed server's answers are counted by nobody. */
   if (READ_ONCE(target->method) == FLOW_PUNT) return FLOW_NOT_FORWARDED;
   struct linear frame = LINEAR(ctx);
-  if (!is_plain(&frame, packet, is_ipv6, true) || !trim(ctx, packet)) return FLOW_NOT_FORWARDED;
+  if (!is_plain(&frame, settings, packet, is_ipv6, true) || !trim(ctx, packet))
+    return FLOW_NOT_FORWARDED;
   frame = (struct linear)LINEAR(ctx);
   if (!take_hop(&frame, is_ipv6) ||
       !translate(&frame, packet, is_ipv6, true, end.address, end.port)) {
@@ -64,7 +65,7 @@ static __always_inline int forward_local(struct xdp_md* ctx, const struct flow_s
                                          const struct flow_target* target, bool is_ipv6) {
   struct linear frame = LINEAR(ctx);
   bool is_rewritten = target->method == FLOW_MASQUERADE;
-  if (!is_plain(&frame, packet, is_ipv6, is_rewritten)) return FLOW_NOT_FORWARDED;
+  if (!is_plain(&frame, settings, packet, is_ipv6, is_rewritten)) return FLOW_NOT_FORWARDED;
   if (is_rewritten && !translate(&frame, packet, is_ipv6, false, target->address, target->port))
     return XDP_DROP;
   note_use(packet);
@@ -87,7 +88,7 @@ static __always_inline int forward_request(struct xdp_md* ctx, const struct flow
 
   struct linear frame = LINEAR(ctx);
   bool is_rewritten = target.method == FLOW_MASQUERADE;
-  if (!is_plain(&frame, packet, is_ipv6, is_rewritten) || !trim(ctx, packet))
+  if (!is_plain(&frame, settings, packet, is_ipv6, is_rewritten) || !trim(ctx, packet))
     return FLOW_NOT_FORWARDED;
   frame = (struct linear)LINEAR(ctx);
   if (!take_hop(&frame, is_ipv6)) return XDP_DROP;

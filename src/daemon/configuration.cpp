@@ -49,6 +49,7 @@ class Reader {
     if (name == "log_level") return word(key, node, parse_log_level, out.log_level);
     if (name == "log_format") return word(key, node, parse_log_format, out.log_format);
     if (name == "table_size") return table_size(node, out);
+    if (name == "keep_forwarding") return flag(key, node, out.keep_forwarding);
     if (name == "socket_group") return text(key, node, out.socket_group);
     if (name == "rules") return text(key, node, out.rules_file);
     if (name == "settings") return settings(node, "", out.settings);
@@ -91,6 +92,15 @@ class Reader {
       }
       out.datapath.interfaces.push_back(name->get());
     }
+    return {};
+  }
+
+  [[nodiscard]] Outcome flag(const toml::key& key, const toml::node& node, bool& out) const {
+    const auto* value = node.as_boolean();
+    if (value == nullptr) {
+      return error(node.source(), fmt::format("'{}' must be true or false", key.str()));
+    }
+    out = value->get();
     return {};
   }
 

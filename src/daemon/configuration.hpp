@@ -23,6 +23,7 @@ struct Configuration {
   std::uint32_t table_size = 1U << 16;  ///< connections that fit
   std::string socket_group;             ///< may use the control socket; empty: nobody but root
   std::string rules_file;               ///< as `ipvsadm -S` writes it; empty: start without rules
+  bool keep_forwarding = false;         ///< XDP goes on when the daemon ends in order, too
   LogLevel log_level = LogLevel::kInfo;
   LogFormat log_format = LogFormat::kText;
   engine::Settings settings;

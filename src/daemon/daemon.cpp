@@ -29,6 +29,8 @@
 #include "daemon/reload.hpp"
 #include "daemon/sync_peers.hpp"
 #include "daemon/sync_sockets.hpp"
+#include "datapath/pins.hpp"
+#include "datapath/state_memory.hpp"
 #include "wire/socket_name.hpp"
 
 namespace lb::daemon {
@@ -105,10 +107,41 @@ constexpr std::size_t kToldQueues = 64;
 
 }  // namespace
 
+/// What outlives the daemon, if anything does.
+struct Legacy {
+  std::unique_ptr<datapath::Pins> pins;
+  std::unique_ptr<datapath::StateMemory> memory;
+
+  /// Without it (no BPF file system, no memory) a director that ends takes its connections along.
+  static Legacy open(std::uint32_t connections) {
+    Legacy result;
+    auto pins = datapath::Pins::open();
+    if (pins) {
+      auto memory = datapath::StateMemory::open(**pins, connections);
+      if (memory) {
+        if ((*memory)->has_discarded()) {
+          log(LogLevel::kWarning,
+              "the state of the director before is of another build or table size: starting anew");
+        }
+        result.pins = *std::move(pins);
+        // A start that fails leaves to the next one what was there.
+        result.pins->keep((*memory)->memory().is_adoptable());
+        result.memory = *std::move(memory);
+        return result;
+      }
+      pins = error(memory.error());
+    }
+    log(LogLevel::kWarning,
+        fmt::format("connections will not survive a restart: {}", pins.error()));
+    return result;
+  }
+};
+
 struct Daemon::State : control::StatusSource {
   State(const engine::DirectorOptions& options, EventBasePtr event_loop, std::string_view name,
-        Configuration read, DaemonHooks given)
-      : base(std::move(event_loop)),
+        Configuration read, DaemonHooks given, Legacy kept)
+      : legacy(std::move(kept)),
+        base(std::move(event_loop)),
         own_version(name),
         configuration(std::move(read)),
         hooks(std::move(given)),
@@ -120,6 +153,7 @@ struct Daemon::State : control::StatusSource {
     director.set_sync_transport(&sync_sockets);
   }
 
+  Legacy legacy;  ///< outlives all that works on it
   EventBasePtr base;
   std::string own_version;
   Configuration configuration;  ///< in force
@@ -133,18 +167,24 @@ struct Daemon::State : control::StatusSource {
   std::unique_ptr<ControlServer> server;
   std::unique_ptr<datapath::Datapath> datapath;
   Health health_now{log};
-  EventPtr packets, tick, terminate, interrupt, hang_up, look_again, sign_of_life;
+  EventPtr packets, tick, terminate, interrupt, leave, hang_up, look_again, sign_of_life;
   bool is_tick_busy = false;
 
-  [[nodiscard]] Timestamp now() const { return {std::chrono::steady_clock::now() - start}; }
+  // The time line is that of the machine: the next director goes on with it.
+  [[nodiscard]] Timestamp now() const {
+    return {std::chrono::steady_clock::now().time_since_epoch()};
+  }
 
   [[nodiscard]] tl::expected<void, std::string> listen(std::optional<gid_t> group);
+  [[nodiscard]] tl::expected<void, std::string> begin();
   [[nodiscard]] tl::expected<void, std::string> load(const std::string& path);
   [[nodiscard]] tl::expected<void, std::string> attach(const datapath::DatapathOptions& options);
   [[nodiscard]] tl::expected<void, std::string> wait_for_signals();
 
   [[nodiscard]] std::string version() const override { return own_version; }
-  [[nodiscard]] Duration uptime() const override { return now().since_start; }
+  [[nodiscard]] Duration uptime() const override {
+    return std::chrono::steady_clock::now() - start;
+  }
   [[nodiscard]] tl::expected<void, std::string> start_watching();
   [[nodiscard]] tl::expected<Reload, std::string> reload();
   void handle_hang_up();
@@ -160,6 +200,9 @@ struct Daemon::State : control::StatusSource {
   void handle_packets();
   void handle_tick();
   void stop(int signal) {
+    const bool keeps =
+        legacy.pins != nullptr && (configuration.keep_forwarding || signal == SIGUSR2);
+    if (keeps) legacy.pins->keep(true);
     log(LogLevel::kInfo, fmt::format("stopping: {}", ::strsignal(signal)));
     notify_service_manager("STOPPING=1");
     event_base_loopbreak(base.get());
@@ -189,6 +232,23 @@ tl::expected<void, std::string> Daemon::State::load(const std::string& path) {
     return error(fmt::format("{}:{}", path, done.error()));
   }
   log(LogLevel::kInfo, fmt::format("{}: {} services", path, director.service_count()));
+  return {};
+}
+
+/// Goes on where the director before was ended, or begins with the rules file.
+tl::expected<void, std::string> Daemon::State::begin() {
+  if (!director.can_adopt()) {
+    director.begin_saving();
+    director.set_settings(configuration.settings);
+    return load(configuration.rules_file);
+  }
+  const auto adopted = director.adopt(now());
+  director.set_settings(merge_settings(director.settings(), {}, configuration.settings));
+  log(LogLevel::kInfo,
+      fmt::format("went on with {} services, {} servers and {} connections of the director before; "
+                  "{} could not be taken over",
+                  adopted.services, adopted.destinations, adopted.connections, adopted.lost));
+  make_tick_busy();
   return {};
 }
 
@@ -297,8 +357,9 @@ tl::expected<void, std::string> Daemon::State::wait_for_signals() {
   };
   terminate.reset(evsignal_new(base.get(), SIGTERM, on_stop, this));
   interrupt.reset(evsignal_new(base.get(), SIGINT, on_stop, this));
+  leave.reset(evsignal_new(base.get(), SIGUSR2, on_stop, this));
   hang_up.reset(evsignal_new(base.get(), SIGHUP, on_hang_up, this));
-  for (auto* signal : {terminate.get(), interrupt.get(), hang_up.get()}) {
+  for (auto* signal : {terminate.get(), interrupt.get(), leave.get(), hang_up.get()}) {
     if (signal == nullptr || event_add(signal, nullptr) != 0) {
       return error("cannot wait for signals: the event loop refuses");
     }
@@ -360,6 +421,7 @@ tl::expected<Reload, std::string> Daemon::State::reload() {
   configuration.log_level = fresh->log_level;
   configuration.log_format = fresh->log_format;
   configuration.socket_group = fresh->socket_group;
+  configuration.keep_forwarding = fresh->keep_forwarding;
   configuration.settings = fresh->settings;
   return changes;
 }
@@ -407,21 +469,21 @@ tl::expected<std::unique_ptr<Daemon>, std::string> Daemon::create(
   options.connection_capacity = configuration.table_size;
   options.hash_key = *key;
   options.block_hint = ask_for_huge_pages;
-  auto state =
-      std::make_unique<State>(options, std::move(base), version, configuration, std::move(hooks));
-  state->director.set_settings(configuration.settings);
+  auto legacy = Legacy::open(configuration.table_size);
+  if (legacy.memory != nullptr) options.memory = legacy.memory->memory();
+  auto state = std::make_unique<State>(options, std::move(base), version, configuration,
+                                       std::move(hooks), std::move(legacy));
   if (auto done = state->wait_for_signals(); !done) return error(std::move(done.error()));
   if (auto done = state->listen(*group); !done) return error(std::move(done.error()));
   if (auto done = state->find_sync_peers(); !done) return error(std::move(done.error()));
-  if (auto done = state->load(configuration.rules_file); !done) {
-    return error(std::move(done.error()));
-  }
+  if (auto done = state->begin(); !done) return error(std::move(done.error()));
   auto datapath_options = configuration.datapath;
-  datapath_options.time_origin = state->start.time_since_epoch();
+  datapath_options.pins = state->legacy.pins.get();
   if (auto done = state->attach(datapath_options); !done) {
     return error(std::move(done.error()));
   }
   if (auto done = state->start_watching(); !done) return error(std::move(done.error()));
+  if (state->legacy.pins != nullptr) state->legacy.pins->keep(false);
   std::string names;
   for (const auto& interface : state->datapath->status()) {
     names +=

@@ -18,6 +18,7 @@ Reload compare(const Configuration& old, const Configuration& fresh) {
   };
   note(old.log_level != fresh.log_level, result.applied, "log_level");
   note(old.log_format != fresh.log_format, result.applied, "log_format");
+  note(old.keep_forwarding != fresh.keep_forwarding, result.applied, "keep_forwarding");
   note(old.socket_group != fresh.socket_group, result.applied, "socket_group");
   for (const auto& setting : control::setting_names()) {
     note(!control::is_same(setting, old.settings, fresh.settings), result.applied,

@@ -16,6 +16,8 @@
 
 namespace lb::datapath {
 
+class Pins;
+
 enum class XdpMode : std::uint8_t { kAuto, kNative, kGeneric };
 
 struct DatapathOptions {
@@ -24,6 +26,7 @@ struct DatapathOptions {
   XdpMode xdp_mode = XdpMode::kAuto;
   std::uint32_t frames_per_queue = 4096;  ///< UMEM frames a receive queue
   Duration time_origin{0};                ///< CLOCK_MONOTONIC at the director's Timestamp{}
+  const Pins* pins = nullptr;             ///< for what outlives the process; null: nothing does
 };
 
 enum class LogLevel : std::uint8_t { kDebug, kInfo, kWarning, kError };

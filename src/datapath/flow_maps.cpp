@@ -81,6 +81,8 @@ Outcome<std::unique_ptr<FlowMaps>> FlowMaps::map(const steer_bpf& object) {
   if (!failure.empty()) return tl::unexpected(failure);
 
   memory.settings = settings.data();
+  // An earlier director's: its entries lie where its secret says.
+  if (memory.settings->layout == FLOW_LAYOUT) return result;
   auto& secret = memory.settings->secret;
   if (::getrandom(secret, sizeof(secret), 0) != static_cast<ssize_t>(sizeof(secret))) {
     return system_failure("cannot get random bytes", errno);

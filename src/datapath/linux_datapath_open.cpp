@@ -39,8 +39,8 @@ Outcome<void> LinuxDatapath::open(const DatapathOptions& options, engine::Networ
   constexpr std::size_t kFewest = 1U << 16;
   constexpr std::size_t kMost = 1U << 22;
   const auto endpoints = std::clamp(director_.connection_capacity(), kFewest, kMost);
-  auto program =
-      SteerProgram::load(static_cast<std::uint32_t>(endpoints), director_.connection_capacity());
+  auto program = SteerProgram::load(static_cast<std::uint32_t>(endpoints),
+                                    director_.connection_capacity(), options.pins);
   if (!program) return tl::unexpected(program.error());
   program_ = std::move(*program);
   steering_ = std::make_unique<SteeringMaps>(program_->endpoint_maps(), log_);
@@ -58,8 +58,10 @@ Outcome<void> LinuxDatapath::open(const DatapathOptions& options, engine::Networ
   flow_memory.time_origin = options.time_origin;
   director_.start_fast_path(flow_memory);
   for (std::size_t number = 0; number < interfaces_.size(); ++number) watch_sending(number);
+  director_.adopt_flows(director_.now());
   // Only now: with endpoints in the maps packets are steered, and everything is ready for them.
   director_.set_steering_listener(steering_.get());
+  steering_->drop_unused();
   return {};
 }
 

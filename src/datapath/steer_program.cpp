@@ -35,6 +35,8 @@ int keep_complaint(libbpf_print_level level, const char* format, va_list argumen
   return 0;
 }
 
+std::string link_name(std::uint32_t ifindex) { return fmt::format("link-{}", ifindex); }
+
 std::string load_failure(int error) {
   std::string text =
       fmt::format("cannot load the XDP program into the kernel: {}", std::strerror(error));
@@ -49,10 +51,42 @@ std::string load_failure(int error) {
   return text;
 }
 
+/// The kernel gives device maps a flag of its own, for which libbpf takes them to be others.
+bool is_device_map(const bpf_map* map) { return ::bpf_map__type(map) == BPF_MAP_TYPE_DEVMAP; }
+
+/// Has the maps of an object that is not loaded yet be those that are pinned, or be pinned.
+Outcome<void> use_pinned(bpf_object& object, const Pins& pins) {
+  bpf_map* map = nullptr;
+  bpf_object__for_each_map(map, &object) {
+    if (bpf_map__is_internal(map)) continue;  // constants of this run
+    const std::string name = ::bpf_map__name(map);
+    int error = 0;
+    if (!is_device_map(map)) {
+      error = ::bpf_map__set_pin_path(map, pins.path(name).c_str());
+    } else if (const auto old = pins.get(name); old.valid()) {
+      error = ::bpf_map__reuse_fd(map, old.get());
+    }
+    if (error != 0) return tl::unexpected(load_failure(-error));
+  }
+  return {};
+}
+
+Outcome<void> pin_devices(const bpf_object& object, const Pins& pins) {
+  bpf_map* map = nullptr;
+  bpf_object__for_each_map(map, &object) {
+    if (!is_device_map(map)) continue;
+    const std::string name = ::bpf_map__name(map);
+    if (pins.get(name).valid()) continue;
+    if (auto pinned = pins.pin(::bpf_map__fd(map), name); !pinned) return pinned;
+  }
+  return {};
+}
+
 }  // namespace
 
 Outcome<std::unique_ptr<SteerProgram>> SteerProgram::load(std::uint32_t endpoints,
-                                                          std::size_t connections) {
+                                                          std::size_t connections,
+                                                          const Pins* pins) {
   // Before Linux 5.11 maps count as locked memory, AF_XDP frames still do. Not being allowed to
   // raise the limit matters only if the memory does not suffice, which is told then.
   const rlimit unlimited{.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY};
@@ -72,6 +106,10 @@ Outcome<std::unique_ptr<SteerProgram>> SteerProgram::load(std::uint32_t endpoint
   if (auto sized = FlowMaps::size(object, connections); !sized) {
     return tl::unexpected(sized.error());
   }
+  program->pins_ = pins;
+  if (pins != nullptr) {
+    if (auto found = use_pinned(*object.obj, *pins); !found) return tl::unexpected(found.error());
+  }
   auto& secret = program->secret_;
   if (::getrandom(secret.data(), secret.size(), 0) != static_cast<ssize_t>(secret.size())) {
     return system_failure("cannot get random bytes", errno);
@@ -79,6 +117,11 @@ Outcome<std::unique_ptr<SteerProgram>> SteerProgram::load(std::uint32_t endpoint
   std::memcpy(object.rodata->return_secret, secret.data(), secret.size());
   if (const int error = ::steer_bpf__load(&object); error != 0) {
     return tl::unexpected(load_failure(-error));
+  }
+  if (pins != nullptr) {
+    if (auto pinned = pin_devices(*object.obj, *pins); !pinned) {
+      return tl::unexpected(pinned.error());
+    }
   }
   auto maps = FlowMaps::map(object);
   if (!maps) return tl::unexpected(maps.error());
@@ -98,13 +141,37 @@ Outcome<FileDescriptor> SteerProgram::create_link(std::uint32_t ifindex,
   options.flags = flags;
   const int fd = ::bpf_link_create(xdp_program(), static_cast<int>(ifindex), BPF_XDP, &options);
   if (fd < 0) return tl::unexpected(std::string(std::strerror(-fd)));
-  return FileDescriptor(fd);
+  FileDescriptor link(fd);
+  if (pins_ != nullptr) {
+    if (auto pinned = pins_->pin(fd, link_name(ifindex)); !pinned) {
+      return tl::unexpected(pinned.error());
+    }
+  }
+  return link;
+}
+
+/// Puts this program in the place of the one that an earlier director left on an interface; nothing
+/// if there is none.
+std::optional<SteerProgram::Attachment> SteerProgram::take_over(std::uint32_t ifindex) const {
+  if (pins_ == nullptr) return std::nullopt;
+  auto link = pins_->get(link_name(ifindex));
+  if (!link.valid()) return std::nullopt;
+  std::uint32_t native = 0;
+  const bool is_attached =
+      ::bpf_link_update(link.get(), xdp_program(), nullptr) == 0 &&
+      ::bpf_xdp_query_id(static_cast<int>(ifindex), XDP_FLAGS_DRV_MODE, &native) == 0;
+  if (!is_attached) {  // its interface has gone
+    pins_->remove(link_name(ifindex));
+    return std::nullopt;
+  }
+  return Attachment{.link = std::move(link), .is_native = native != 0};
 }
 
 Outcome<SteerProgram::Attachment> SteerProgram::attach(const LinkChange& link, XdpMode mode,
                                                        const Log& log) const {
   const auto ifindex = static_cast<std::uint32_t>(link.interface.id);
   const auto& name = link.interface.name;
+  if (auto taken = take_over(ifindex)) return *std::move(taken);
   std::uint32_t other = 0;
   if (::bpf_xdp_query_id(static_cast<int>(ifindex), 0, &other) == 0 && other != 0) {
     return tl::unexpected(fmt::format(
@@ -143,6 +210,10 @@ Outcome<void> SteerProgram::set_interface(engine::InterfaceId id,
 
 void SteerProgram::remove_interface(engine::InterfaceId id) const noexcept {
   const auto key = static_cast<std::uint32_t>(id);
+  if (pins_ != nullptr) {
+    if (pins_->is_kept()) return;
+    pins_->remove(link_name(key));
+  }
   ::bpf_map_delete_elem(::bpf_map__fd(object_->maps.interfaces), &key);
 }
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "datapath/flow_maps.hpp"
 #include "datapath/network_changes.hpp"
 #include "datapath/outcome.hpp"
+#include "datapath/pins.hpp"
 #include "datapath/steering_maps.hpp"
 
 struct steer_bpf;
@@ -23,9 +25,11 @@ namespace lb::datapath {
 class SteerProgram {
  public:
   /// Loads programs and maps, these with room for `endpoints` endpoints a side and the flows of
-  /// `connections` connections.
+  /// `connections` connections. With `pins`, which must outlive it, maps that are pinned there are
+  /// used again, and others are pinned.
   [[nodiscard]] static Outcome<std::unique_ptr<SteerProgram>> load(std::uint32_t endpoints,
-                                                                   std::size_t connections);
+                                                                   std::size_t connections,
+                                                                   const Pins* pins = nullptr);
   ~SteerProgram();
   SteerProgram(const SteerProgram&) = delete;
   SteerProgram& operator=(const SteerProgram&) = delete;
@@ -36,13 +40,15 @@ class SteerProgram {
     bool is_native = false;
   };
   /// Attaches to an interface: native, and (kAuto) generic where that fails. Fails if another
-  /// XDP program is there.
+  /// XDP program is there; takes the place of one that an earlier director left, without a moment
+  /// in between.
   [[nodiscard]] Outcome<Attachment> attach(const LinkChange& link, XdpMode mode,
                                            const Log& log) const;
 
   /// Tells the programs of an interface.
   [[nodiscard]] Outcome<void> set_interface(engine::InterfaceId id,
                                             const steer_interface& interface) const;
+  /// Forgets an interface; what is pinned for it goes, unless it is left for the next director.
   void remove_interface(engine::InterfaceId id) const noexcept;
   /// Tells which interface the frames of the TAP's `queue` return to.
   [[nodiscard]] Outcome<void> set_host_interface(std::uint32_t queue, engine::InterfaceId id) const;
@@ -72,7 +78,9 @@ class SteerProgram {
   SteerProgram() = default;
   [[nodiscard]] Outcome<FileDescriptor> create_link(std::uint32_t ifindex,
                                                     std::uint32_t flags) const;
+  [[nodiscard]] std::optional<Attachment> take_over(std::uint32_t ifindex) const;
 
+  const Pins* pins_ = nullptr;
   steer_bpf* object_ = nullptr;
   std::unique_ptr<FlowMaps> flow_maps_;
   std::array<std::uint8_t, 12> secret_{};

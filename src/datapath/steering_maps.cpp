@@ -3,6 +3,7 @@
 
 #include <bpf/bpf.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 
@@ -78,6 +79,23 @@ void SteeringMaps::change_use(const engine::SteeredEndpoint& endpoint, int endpo
     log_(LogLevel::kError,
          fmt::format("cannot steer the packets of {}: the map of addresses: {}; the host gets them",
                      address.to_text(), std::strerror(errno)));
+  }
+}
+
+void SteeringMaps::drop_unused() noexcept {
+  steer_address key{};
+  steer_address next{};
+  bool is_more = ::bpf_map_get_next_key(maps_.addresses, nullptr, &next) == 0;
+  while (is_more) {
+    key = next;
+    is_more = ::bpf_map_get_next_key(maps_.addresses, &key, &next) == 0;
+    std::array<std::uint8_t, 16> bytes;
+    std::memcpy(bytes.data(), key.address, bytes.size());
+    const auto wide = net::IpAddress::v6(bytes);
+    const auto address = key.family == static_cast<std::uint32_t>(net::Family::kIpv4)
+                             ? net::IpAddress::v4(wide.word(0))
+                             : wide;
+    if (flags_of(address) == 0) ::bpf_map_delete_elem(maps_.addresses, &key);
   }
 }
 

@@ -28,6 +28,8 @@ class SteeringMaps final : public engine::SteeringListener {
 
   void endpoint_added(const engine::SteeredEndpoint& endpoint) noexcept override;
   void endpoint_removed(const engine::SteeredEndpoint& endpoint) noexcept override;
+  /// Lets go of addresses that only an earlier director steered by.
+  void drop_unused() noexcept;
 
  private:
   using Side = engine::SteeredEndpoint::Side;

@@ -49,14 +49,15 @@ std::uint32_t ConnectionTable::Bucket::candidates(std::uint8_t tag) const noexce
                                                                      << 8;
 }
 
-ConnectionTable::ConnectionTable(std::uint32_t capacity, const HashKey& hash_key, BlockHint hint)
+ConnectionTable::ConnectionTable(std::uint32_t capacity, const HashKey& hash_key, BlockHint hint,
+                                 std::span<ConnectionRecord> records)
     : hash_key_(hash_key),
       capacity_(std::min(capacity, kMaxCapacity)),
-      block_(std::size_t{capacity_} + 1, hint),
-      records_(block_.data(), block_.size()),
-      sides_(block_.size(), hint),
+      block_(records.empty() ? std::size_t{capacity_} + 1 : 0, hint),
+      records_(records.empty() ? std::span(block_.data(), block_.size()) : records),
+      sides_(records_.size(), hint),
       buckets_(bucket_count(capacity_), hint),
-      links_(block_.size()) {}
+      links_(records_.size()) {}
 
 ConnectionId ConnectionTable::create() noexcept {
   ConnectionId id = free_;

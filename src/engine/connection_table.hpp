@@ -95,7 +95,27 @@ class ConnectionTable {
   /// Of (protocol, client, client port).
   using ClientHash = std::uint64_t;
 
-  ConnectionTable(std::uint32_t capacity, const HashKey& hash_key, BlockHint hint = nullptr);
+  /// `records`: memory that the records lie in, capacity + 1 of them; empty: the table's own.
+  ConnectionTable(std::uint32_t capacity, const HashKey& hash_key, BlockHint hint = nullptr,
+                  std::span<ConnectionRecord> records = {});
+
+  /// Takes over what another table left in the records: those for which `keep` (given the id) is
+  /// true are in use then, but not filed; the others are free.
+  template <class Keep>
+  void adopt(Keep keep) noexcept {
+    end_ = capacity_ + 1;
+    while (end_ > 1 && records_[end_ - 1].committed == 0) --end_;
+    for (ConnectionId id = end_ - 1; id > 0; --id) {
+      sides_[id] = {.controlled = 0, .flags = kInUse};
+      if (records_[id].committed != 0 && keep(id)) {
+        ++size_;
+      } else {
+        records_[id].committed = 0;
+        sides_[id] = {.controlled = free_, .flags = 0};
+        free_ = id;
+      }
+    }
+  }
 
   /// Takes a free record and gives it the values of a new one; 0 if there is none. Not findable
   /// before `file`.

@@ -3,16 +3,17 @@
 
 #include <algorithm>
 
+#include "engine/director_memory.hpp"
 #include "engine/flow/fast_path.hpp"
 
 namespace lb::engine {
 namespace {
 
+// The longest timeout that can be set: INT_MAX jiffies at 100 Hz.
+constexpr std::uint32_t kLongestTimeout = 0x7fffffff / 100;
+
 // A connection that still controls others when its time is over looks again after this long.
 constexpr std::uint32_t kRetrySeconds = 60;
-
-// Besides one endpoint a connection there is one for every service and destination.
-constexpr std::uint32_t kConfiguredEndpoints = 1U << 17;
 
 std::int64_t to_ms(Timestamp t) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(t.since_start).count();
@@ -63,11 +64,14 @@ void update_overload_after_unbind(Destination& destination) {
 }  // namespace
 
 Connections::Connections(std::uint32_t capacity, const std::array<std::uint64_t, 2>& hash_key,
-                         DestinationTable& destinations, Timestamp start, BlockHint hint)
-    : table_(capacity, hash_key, hint),
+                         DestinationTable& destinations, Timestamp start, BlockHint hint,
+                         const DirectorMemory& memory)
+    : table_(capacity, hash_key, hint, memory.records),
       timers_(capacity, start, hint),
-      virtual_ends_(SteeredEndpoint::Side::kVirtual, capacity + kConfiguredEndpoints, hash_key),
-      real_ends_(SteeredEndpoint::Side::kReal, capacity + kConfiguredEndpoints, hash_key),
+      virtual_ends_(SteeredEndpoint::Side::kVirtual,
+                    capacity + DirectorMemory::kConfiguredEndpoints, hash_key, memory.virtual_ends),
+      real_ends_(SteeredEndpoint::Side::kReal, capacity + DirectorMemory::kConfiguredEndpoints,
+                 hash_key, memory.real_ends),
       destinations_(destinations),
       template_keys_(table_.capacity(), hash_key),
       ftp_sessions_(std::size_t{table_.capacity()} + 1) {}
@@ -126,6 +130,59 @@ void Connections::file(ConnectionId id, Timestamp now) noexcept {
   const bool has_reply_key = is_masquerading(record) && !is_template(record);
   if (has_reply_key && fast_path_ != nullptr) fast_path_->displace_reply(record, now);
   table_.file(id, has_reply_key);
+}
+
+// What a successor can go on with: not what lives on more than the record (conversations with a
+// helper, keys of a persistence engine), nor what was being made or taken apart.
+bool Connections::is_adoptable(const ConnectionRecord& record) const noexcept {
+  constexpr std::uint32_t kNeedsMore = kConnectionOnePacket | kConnectionNoClientPort |
+                                       kConnectionFtp | kConnectionKeyed | kConnectionDying |
+                                       kConnectionDetached | kConnectionUnbound;
+  if ((record.flags & kNeedsMore) != 0 || record.timeout_s > kLongestTimeout) return false;
+  const auto states = record.protocol == net::Protocol::kTcp    ? kTcpStateCount
+                      : record.protocol == net::Protocol::kSctp ? kSctpStateCount
+                                                                : std::size_t{1} << 8U;
+  if (record.state >= states) return false;
+  if (record.destination == 0) return record.method == model::ForwardingMethod::kBypass;
+  return destinations_.contains(record.destination);
+}
+
+std::size_t Connections::adopt(Timestamp now) noexcept {
+  std::size_t lost = 0;
+  table_.adopt([&](ConnectionId id) {
+    auto& record = table_.at(id);
+    const bool steer = is_steerable(record);
+    if (!is_adoptable(record) || !virtual_ends_.can_adopt(record.virtual_end) ||
+        !real_ends_.can_adopt(record.real_end)) {
+      ++lost;
+      return false;
+    }
+    virtual_ends_.adopt(record.virtual_end, steer);
+    real_ends_.adopt(record.real_end, steer && is_masquerading(record));
+    return true;
+  });
+  for (ConnectionId id = 1; id < table_.end(); ++id) {
+    if (table_.contains(id)) resume(id, now);
+  }
+  return lost;
+}
+
+void Connections::resume(ConnectionId id, Timestamp now) noexcept {
+  auto& record = table_.at(id);
+  const bool is_held = !is_template(record) && table_.contains(record.control) &&
+                       is_template(table_.at(record.control));
+  if (is_held) {
+    ++table_.controlled(record.control);
+  } else {
+    record.control = 0;
+  }
+  if (record.destination != 0) count_bound(record, destinations_.at(record.destination));
+  table_.file(id, is_masquerading(record) && !is_template(record));
+  // A state's longest time: nothing that was left keeps its place for ever.
+  const auto latest = to_ms(now) + std::int64_t{record.timeout_s} * 1000;
+  record.expires_ms = std::clamp(record.expires_ms, to_ms(now), std::max(latest, to_ms(now)));
+  timers_.arm(id, from_ms(record.expires_ms));
+  ++created_;
 }
 
 void Connections::learn_client_port(ConnectionId id, net::Port port, Timestamp now) noexcept {
@@ -215,6 +272,10 @@ void Connections::bind(ConnectionRecord& record, Destination& destination) noexc
   if (destination.spec.method != model::ForwardingMethod::kMasquerade) {
     record.flags |= kConnectionOneWay;
   }
+  count_bound(record, destination);
+}
+
+void Connections::count_bound(const ConnectionRecord& record, Destination& destination) noexcept {
   ++destination.references;
   if (is_template(record)) {
     ++destination.persistent_connections;

@@ -11,6 +11,7 @@
 #include "engine/burst.hpp"
 #include "engine/connection_table.hpp"
 #include "engine/destination_table.hpp"
+#include "engine/director_memory.hpp"
 #include "engine/ftp_session.hpp"
 #include "engine/protocol_timeouts.hpp"
 #include "engine/steered_ends.hpp"
@@ -60,7 +61,13 @@ class FastPath;
 class Connections {
  public:
   Connections(std::uint32_t capacity, const std::array<std::uint64_t, 2>& hash_key,
-              DestinationTable& destinations, Timestamp start, BlockHint hint = nullptr);
+              DestinationTable& destinations, Timestamp start, BlockHint hint = nullptr,
+              const DirectorMemory& memory = {});
+
+  /// Takes over the connections that a director left in the memory; destinations and what refers to
+  /// endpoints besides connections have been taken over before (see EndpointTable::adopt). Returns
+  /// how many could not be.
+  [[nodiscard]] std::size_t adopt(Timestamp now) noexcept;
 
   /// Lets no more than `most` connections and templates be there at once; those that are stay.
   void set_limit(std::uint32_t most) noexcept { limit_ = most; }
@@ -164,6 +171,9 @@ class Connections {
   [[nodiscard]] std::uint64_t expired() const noexcept { return expired_; }
 
  private:
+  [[nodiscard]] bool is_adoptable(const ConnectionRecord& record) const noexcept;
+  void resume(ConnectionId id, Timestamp now) noexcept;
+  void count_bound(const ConnectionRecord& record, Destination& destination) noexcept;
   void bind(ConnectionRecord& record, Destination& destination) noexcept;
   void unbind(ConnectionRecord& record) noexcept;
   void count_activity(ConnectionRecord& record, bool is_active) noexcept;

@@ -30,6 +30,7 @@ struct Destination {
   std::uint32_t id = 0;
   model::ServiceKey service_key;     ///< of the service it belongs, or belonged, to
   Service* service = nullptr;        ///< that service while `is_available`
+  std::uint64_t order = 0;           ///< rises with every destination put into a service
   std::uint64_t service_serial = 0;  ///< tells a service from a later one with the same key
   model::DestinationSpec spec;
   std::int32_t last_weight = 0;  ///< the last weight that was not 0 (the mh table is made of it)

@@ -40,6 +40,23 @@ bool DestinationTable::has_tunnel(const net::IpAddress& end, model::TunnelType t
   });
 }
 
+Destination& DestinationTable::restore(std::uint32_t id, const model::ServiceKey& service,
+                                       const model::DestinationSpec& spec) {
+  if (id >= destinations_.size()) destinations_.resize(std::size_t{id} + 1);
+  auto destination = std::make_unique<Destination>();
+  destination->id = id;
+  destination->service_key = service;
+  destination->spec = spec;
+  destinations_[id] = std::move(destination);
+  return *destinations_[id];
+}
+
+void DestinationTable::end_restoring() {
+  for (std::uint32_t id = 1; id < destinations_.size(); ++id) {
+    if (destinations_[id] == nullptr) free_.push_back(id);
+  }
+}
+
 void DestinationTable::discard(Destination& destination, Timestamp now) {
   destination.is_available = false;
   destination.service = nullptr;
@@ -73,7 +90,8 @@ Destination* DestinationTable::revive(const model::ServiceKey& service, const ne
   return destination;
 }
 
-void DestinationTable::sweep(Timestamp now) {
+std::vector<std::uint32_t> DestinationTable::sweep(Timestamp now) {
+  std::vector<std::uint32_t> gone;
   for (auto at = trash_.begin(); at != trash_.end();) {
     auto* destination = *at;
     if (destination->references != 0 || destination->drains) destination->idle_since = now;
@@ -85,7 +103,9 @@ void DestinationTable::sweep(Timestamp now) {
     const auto id = destination->id;
     destinations_[id].reset();
     free_.push_back(id);
+    gone.push_back(id);
   }
+  return gone;
 }
 
 }  // namespace lb::engine

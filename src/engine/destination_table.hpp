@@ -31,13 +31,26 @@ class DestinationTable {
   /// Looks at each: for errors about packets of servers that were removed.
   [[nodiscard]] bool has_tunnel(const net::IpAddress& end, model::TunnelType type,
                                 net::Port port) const noexcept;
+  /// Makes the destination of a number that an earlier director gave it; the number must be free.
+  Destination& restore(std::uint32_t id, const model::ServiceKey& service,
+                       const model::DestinationSpec& spec);
+  /// Numbers between restored ones are free from now on.
+  void end_restoring();
+  [[nodiscard]] bool contains(std::uint32_t id) const noexcept {
+    return id < destinations_.size() && destinations_[id] != nullptr;
+  }
+  /// One past the highest number.
+  [[nodiscard]] std::uint32_t end() const noexcept {
+    return static_cast<std::uint32_t>(destinations_.size());
+  }
   /// Puts a removed destination aside.
   void discard(Destination& destination, Timestamp now);
   /// Takes a destination that was removed from `service` back out of the trash; null if there is
   /// none.
   [[nodiscard]] Destination* revive(const model::ServiceKey& service, const net::Endpoint& end);
-  /// Frees what nobody has referred to for two minutes. To be called once a minute.
-  void sweep(Timestamp now);
+  /// Frees what nobody has referred to for two minutes, and returns the numbers. To be called once a
+  /// minute.
+  [[nodiscard]] std::vector<std::uint32_t> sweep(Timestamp now);
   /// How many removed destinations `revive` has compared so far.
   [[nodiscard]] std::uint64_t compared() const noexcept { return *compared_; }
 

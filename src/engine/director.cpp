@@ -126,7 +126,8 @@ DirectorState::DirectorState(const DirectorOptions& options_, NetworkView& netwo
     : options(options_),
       network(network_),
       connections(options_.connection_capacity, options_.hash_key, destinations, Timestamp{},
-                  options_.block_hint),
+                  options_.block_hint, options_.memory),
+      saved(options_.memory),
       reassembler({}, options_.hash_key[0]),
       reassembled(kReassemblyHeadroom + Reassembler::kMaxFrame) {}
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "engine/burst.hpp"
+#include "engine/director_memory.hpp"
 #include "engine/flow/fast_path_status.hpp"
 #include "engine/flow/flow_memory.hpp"
 #include "engine/network_view.hpp"
@@ -64,6 +65,9 @@ struct DirectorOptions {
   /// Told of the tables' blocks of memory before they are touched: a chance to have them in huge
   /// pages, which a large table needs.
   BlockHint block_hint = nullptr;
+  /// What outlives the process; empty: nothing does. Then either `adopt` or `begin_saving` comes
+  /// first of all.
+  DirectorMemory memory = {};
 };
 
 struct DirectorCounters {
@@ -89,6 +93,13 @@ class Director {
   ~Director();
   Director(const Director&) = delete;
   Director& operator=(const Director&) = delete;
+
+  /// True if a director left something in the memory that this one can take over.
+  [[nodiscard]] bool can_adopt() const noexcept;
+  /// Takes over services, destinations, connections, settings and counters.
+  Adoption adopt(Timestamp now);
+  /// Begins to leave all that in the memory, which must be zero.
+  void begin_saving() noexcept;
 
   /// Decides about one frame that came in by `ingress` (`kHost`: sent by the host's own stack),
   /// rewriting it in place. What else leaves is added to `outputs`. Counts the verdict.
@@ -195,6 +206,9 @@ class Director {
   /// Publishes connections in `memory`, which must outlive this or the next `stop_fast_path`.
   /// The setting `fast_path` says at any time whether XDP makes use of it.
   void start_fast_path(const FlowMemory& memory);
+  /// Once devices are known: takes over what an earlier director published in the same memory, if
+  /// this one has adopted its connections.
+  void adopt_flows(Timestamp now) noexcept;
   void stop_fast_path() noexcept;
   /// XDP can send out of `interface`, by `device` of its device map.
   void add_fast_device(InterfaceId interface, std::uint16_t device) noexcept;

@@ -7,7 +7,9 @@
 
 #include "engine/director.hpp"
 #include "engine/director_marks.hpp"
+#include "engine/director_saving.hpp"
 #include "engine/director_state.hpp"
+#include "engine/director_steering.hpp"
 #include "engine/removal.hpp"
 #include "engine/sip.hpp"
 
@@ -42,26 +44,6 @@ Result<void> check_service(const model::ServiceSpec& spec) {
   return {};
 }
 
-bool is_masquerading(const Destination& destination) {
-  return destination.spec.method == model::ForwardingMethod::kMasquerade;
-}
-
-// A masquerading destination's answers must come by even before its first connection.
-void steer(DirectorState& state, Destination& destination) {
-  const auto& key = destination.service_key;
-  const bool wanted =
-      is_masquerading(destination) && key.fwmark == 0 && destination.spec.port != net::Port{};
-  if (wanted && destination.steered_end == 0) {
-    destination.steered_end = state.connections.real_ends().acquire(
-        key.protocol, destination.spec.address, destination.spec.port, true);
-  }
-}
-
-void unsteer(DirectorState& state, Destination& destination) {
-  state.connections.real_ends().release(destination.steered_end, true);
-  destination.steered_end = 0;
-}
-
 void apply(DirectorState& state, Destination& destination, const model::DestinationSpec& spec) {
   const auto upper = destination.spec.upper_threshold;
   if (spec.upper_threshold == 0 || spec.upper_threshold > upper) destination.is_overloaded = false;
@@ -86,11 +68,7 @@ void remove(DirectorState& state, Service& service, Destination& destination) {
   destination.statistics.catch_up(state.estimation_tick);  // and stands still from here on
   state.destinations.discard(destination, state.now);
   if (state.fast_path) state.fast_path->destination_changed(destination, state.now);
-}
-
-void zero_statistics(Service& service, std::uint64_t tick) {
-  for (auto* destination : service.destinations) destination->statistics.zero(tick);
-  service.statistics.zero(tick);
+  save(state, destination);
 }
 
 void expire_orphans_if_asked(DirectorState& state) {
@@ -103,7 +81,17 @@ void remove_service(DirectorState& state, const model::ServiceKey& key) {
   forget_options(state, *service);
   while (!service->destinations.empty()) remove(state, *service, *service->destinations.front());
   state.connections.virtual_ends().release(service->virtual_end, true);
+  state.saved.forget(*service);
   expire_orphans_if_asked(state);
+}
+
+void zero_counters(DirectorState& state, Service& service) {
+  for (auto* destination : service.destinations) {
+    destination->statistics.zero(state.estimation_tick);
+    save(state, *destination);
+  }
+  service.statistics.zero(state.estimation_tick);
+  state.saved.save(service);
 }
 
 // Sync messages have one family for all addresses of a connection.
@@ -144,7 +132,7 @@ Result<void> Director::add_service(const model::ServiceSpec& spec) {
         spec.key.protocol, spec.key.address, spec.key.port, true);
     if (service->virtual_end == 0) return failure(ENOMEM);
   }
-  state.services.insert(std::move(service));
+  state.saved.save(state.services.insert(std::move(service)));
   if (spec.key.fwmark != 0) update_mark_steering(state);
   return {};
 }
@@ -169,6 +157,7 @@ Result<void> Director::edit_service(const model::ServiceSpec& spec) {
   service->spec = spec;
   service->spec.flags = flags | model::kServiceHashed;
   state.services.engine_changed(*service);
+  state.saved.save(*service);
   return {};
 }
 
@@ -202,7 +191,9 @@ Result<void> Director::add_destination(const model::ServiceKey& key,
   }
   destination->service = service;
   destination->service_serial = service->serial;
+  destination->order = state.next_serial++;
   apply(state, *destination, spec);
+  save(state, *destination);
   if (spec.weight != 0) end_drain(state, *destination);
   service->destinations.insert(service->destinations.begin(), destination);
   if (service->scheduler != nullptr) {
@@ -222,6 +213,7 @@ Result<void> Director::edit_destination(const model::ServiceKey& key,
   if (destination == nullptr) return failure(ENOENT);
   const bool was_quiescent = destination->weight() == 0;
   apply(state, *destination, spec);
+  save(state, *destination);
   if (spec.weight != 0) {
     end_drain(state, *destination);
   } else if (!was_quiescent) {
@@ -249,16 +241,15 @@ Result<void> Director::zero(const model::ServiceKey& key) {
   auto* service = state_->services.find(key);
   if (service == nullptr) return failure(ESRCH);
   if (state_->fast_path) state_->fast_path->count_all();
-  zero_statistics(*service, state_->estimation_tick);
+  zero_counters(*state_, *service);
   return {};
 }
 
 void Director::zero_all() {
   if (state_->fast_path) state_->fast_path->count_all();
-  for (const auto& service : state_->services.all()) {
-    zero_statistics(*service, state_->estimation_tick);
-  }
+  for (const auto& service : state_->services.all()) zero_counters(*state_, *service);
   state_->totals.zero(state_->estimation_tick);
+  state_->saved.save(state_->totals.since_zero());
 }
 
 model::Timeouts Director::timeouts() const noexcept {
@@ -278,6 +269,7 @@ Result<void> Director::set_timeouts(const model::Timeouts& request) {
     timeouts.tcp[static_cast<std::size_t>(TcpState::kFinWait)] = request.tcp_fin;
   }
   if (request.udp != 0) timeouts.udp = request.udp;
+  state_->saved.save(state_->settings, this->timeouts());
   return {};
 }
 
@@ -285,6 +277,7 @@ const Settings& Director::settings() const noexcept { return state_->settings; }
 
 void Director::set_settings(const Settings& settings) noexcept {
   state_->settings = settings;
+  state_->saved.save(settings, timeouts());
   state_->connections.set_limit(static_cast<std::uint32_t>(std::max(settings.conn_max, 0)));
   state_->defence.update(state_->settings);
   if (!state_->fast_path) return;
@@ -297,6 +290,11 @@ void Director::start_fast_path(const FlowMemory& memory) {
   state.fast_path.emplace(memory, state.connections, state.destinations, state.network,
                           state.settings, state.totals, state.estimation_tick);
   state.fast_path->enable(state.uses_fast_path());
+}
+
+void Director::adopt_flows(Timestamp now) noexcept {
+  auto& state = *state_;
+  if (state.is_adopted) state.fast_path->adopt(state.saved.memory().destinations, now);
 }
 
 void Director::stop_fast_path() noexcept { state_->fast_path.reset(); }

@@ -16,6 +16,7 @@
 #include "engine/mark_steering.hpp"
 #include "engine/rate_estimator.hpp"
 #include "engine/removal.hpp"
+#include "engine/saved_configuration.hpp"
 #include "engine/service_table.hpp"
 #include "engine/settings.hpp"
 #include "engine/sync/sync_daemons.hpp"
@@ -33,6 +34,9 @@ struct DirectorState {
   ServiceTable services;
   DestinationTable destinations;
   Connections connections;
+  SavedConfiguration saved;
+  bool is_adopted = false;          ///< took over what an earlier director left
+  std::uint32_t saving_cursor = 0;  ///< of destinations whose counters are saved in turn
   MarkRules mark_rules;
   MarkSteering mark_steering;
   std::uint64_t mark_steering_generation = 0;  ///< of the network, when it was updated; 0: to do

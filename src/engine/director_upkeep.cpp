@@ -2,6 +2,7 @@
 // What the director does as time goes by.
 #include "engine/director.hpp"
 #include "engine/director_marks.hpp"
+#include "engine/director_saving.hpp"
 #include "engine/director_state.hpp"
 #include "engine/sync/sync_master.hpp"
 
@@ -24,7 +25,7 @@ void estimate(DirectorState& state) {
 }
 
 void sweep(DirectorState& state) {
-  state.destinations.sweep(state.now);
+  for (const auto id : state.destinations.sweep(state.now)) state.saved.forget_destination(id); });
   for (const auto& service : state.services.all()) {
     if (service->scheduler != nullptr) {
       service->scheduler->sweep(service->context(state.settings, state.now));
@@ -61,6 +62,7 @@ bool Director::advance(Timestamp now, std::size_t budget) noexcept {
     state.orphan_cursor =
         state.connections.expire_orphans(state.orphan_cursor, kOrphanSlotsAtOnce, now);
   }
+  save_counters(state);
   const bool are_timers_due = state.connections.expire_due(now, budget);
   tell_of_published(state);
   send_sync_messages(state);

@@ -7,11 +7,13 @@
 
 namespace lb::engine {
 
-EndpointTable::EndpointTable(std::uint32_t capacity, const std::array<std::uint64_t, 2>& hash_key)
+EndpointTable::EndpointTable(std::uint32_t capacity, const std::array<std::uint64_t, 2>& hash_key,
+                             std::span<Entry> entries)
     : hash_key_(hash_key),
       capacity_(std::min(capacity, kMaxCapacity)),
       slot_mask_(std::bit_ceil(std::max(capacity_, 1U) * 2) - 1),
-      entries_(std::size_t{capacity_} + 1),
+      block_(entries.empty() ? std::size_t{capacity_} + 1 : 0),
+      entries_(entries.empty() ? std::span(block_.data(), block_.size()) : entries),
       slots_(std::size_t{slot_mask_} + 1),
       freed_(capacity_) {}
 
@@ -96,6 +98,34 @@ void EndpointTable::empty_slot(std::uint32_t slot) noexcept {
     hole = next;
   }
   slots_[hole] = {};
+}
+
+void EndpointTable::begin_adoption() noexcept {
+  next_fresh_ = capacity_ + 1;
+  for (auto& entry : entries_) entry.references = 0;
+}
+
+bool EndpointTable::can_adopt(EndpointId id) const noexcept {
+  if (id == 0 || id > capacity_) return false;
+  const auto& entry = entries_[id];
+  if (entry.references != 0) return true;
+  const std::uint32_t hash = tag(entry.protocol, entry.address, entry.port);
+  return slots_[slot_of(hash, entry.protocol, entry.address, entry.port)].id == 0;
+}
+
+void EndpointTable::adopt(EndpointId id) noexcept {
+  auto& entry = entries_[id];
+  if (entry.references++ != 0) return;
+  const std::uint32_t hash = tag(entry.protocol, entry.address, entry.port);
+  slots_[slot_of(hash, entry.protocol, entry.address, entry.port)] = {.tag = hash, .id = id};
+  ++size_;
+}
+
+void EndpointTable::end_adoption() noexcept {
+  while (next_fresh_ > 1 && entries_[next_fresh_ - 1].references == 0) --next_fresh_;
+  for (EndpointId id = 1; id < next_fresh_; ++id) {
+    if (entries_[id].references == 0) freed_[freed_count_++] = id;
+  }
 }
 
 std::uint32_t EndpointTable::size() const noexcept { return size_; }

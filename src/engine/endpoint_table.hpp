@@ -6,6 +6,7 @@
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "engine/siphash.hpp"
 #include "engine/zeroed_array.hpp"
@@ -40,7 +41,19 @@ class EndpointTable {
   /// More than 2^30 are not had.
   static constexpr std::uint32_t kMaxCapacity = 1U << 30;
 
-  EndpointTable(std::uint32_t capacity, const std::array<std::uint64_t, 2>& hash_key);
+  /// `entries`: memory that the entries lie in, capacity + 1 of them; empty: the table's own.
+  EndpointTable(std::uint32_t capacity, const std::array<std::uint64_t, 2>& hash_key,
+                std::span<Entry> entries = {});
+
+  /// Takes over what another table left in the entries: `begin_adoption`, then `adopt` for every
+  /// reference that there is, then `end_adoption`. Nothing else in between.
+  void begin_adoption() noexcept;
+  /// False if there is no such number, or another one for the same endpoint is in use: the process
+  /// ended in the middle.
+  [[nodiscard]] bool can_adopt(EndpointId id) const noexcept;
+  /// Adds a reference to an entry that was left and can be adopted.
+  void adopt(EndpointId id) noexcept;
+  void end_adoption() noexcept;
 
   /// The number of the endpoint, or 0 if it is not in use.
   [[nodiscard]] EndpointId find(net::Protocol protocol, const net::IpAddress& address,
@@ -103,7 +116,8 @@ class EndpointTable {
   HashKey hash_key_;
   std::uint32_t capacity_;
   std::uint32_t slot_mask_;
-  ZeroedArray<Entry> entries_;     // by number; 0 unused
+  ZeroedArray<Entry> block_;       // where the entries are if nobody supplies memory
+  std::span<Entry> entries_;       // by number; 0 unused
   ZeroedArray<Slot> slots_;        // open addressing, linear probing, at most half full
   ZeroedArray<EndpointId> freed_;  // ring of the numbers that were given back, oldest at the head
   std::uint32_t freed_head_ = 0;

@@ -49,14 +49,18 @@ void RateEstimator::zero(std::uint64_t tick) noexcept {
   bytes_out_ = {.last = counters_.bytes_out};
 }
 
+model::Counters RateEstimator::since_zero() const noexcept {
+  return {.connections = counters_.connections - base_.connections,
+          .packets_in = counters_.packets_in - base_.packets_in,
+          .packets_out = counters_.packets_out - base_.packets_out,
+          .bytes_in = counters_.bytes_in - base_.bytes_in,
+          .bytes_out = counters_.bytes_out - base_.bytes_out};
+}
+
 model::Statistics RateEstimator::shown(std::uint64_t tick) const noexcept {
   RateEstimator now = *this;
   now.catch_up(tick);
-  return {.counters = {.connections = counters_.connections - base_.connections,
-                       .packets_in = counters_.packets_in - base_.packets_in,
-                       .packets_out = counters_.packets_out - base_.packets_out,
-                       .bytes_in = counters_.bytes_in - base_.bytes_in,
-                       .bytes_out = counters_.bytes_out - base_.bytes_out},
+  return {.counters = since_zero(),
           .rates = {.connections = now.connections_.shown(kRateBits),
                     .packets_in = now.packets_in_.shown(kRateBits),
                     .packets_out = now.packets_out_.shown(kRateBits),

@@ -28,6 +28,14 @@ class RateEstimator {
   void resume(std::uint64_t tick) noexcept { tick_ = tick; }
   /// Makes the values shown start from zero; rates start anew.
   void zero(std::uint64_t tick) noexcept;
+  /// Starts with counters that an earlier director had; rates start anew.
+  void restore(const model::Counters& counters, std::uint64_t tick) noexcept {
+    counters_ = counters;
+    zero(tick);
+    base_ = {};
+  }
+  /// Counters since the last `zero`.
+  [[nodiscard]] model::Counters since_zero() const noexcept;
   /// Counters since the last `zero`, and rates.
   [[nodiscard]] model::Statistics shown(std::uint64_t tick) const noexcept;
 

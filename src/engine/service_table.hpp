@@ -26,8 +26,9 @@ struct Service {
   std::vector<Destination*> destinations;  ///< newest first
   std::unique_ptr<Scheduler> scheduler;    ///< null: "none", nothing is scheduled
   RateEstimator statistics;
-  std::uint64_t serial = 0;    ///< never used again
-  EndpointId virtual_end = 0;  ///< held while the service exists; 0 for mark services
+  std::uint64_t serial = 0;      ///< never used again
+  std::uint32_t saved_slot = 0;  ///< where the next director finds it; 0: nowhere
+  EndpointId virtual_end = 0;    ///< held while the service exists; 0 for mark services
 
   [[nodiscard]] const model::ServiceKey& key() const noexcept { return spec.key; }
   [[nodiscard]] bool is_persistent() const noexcept {

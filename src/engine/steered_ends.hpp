@@ -19,8 +19,18 @@ namespace lb::engine {
 class SteeredEnds {
  public:
   SteeredEnds(SteeredEndpoint::Side side, std::uint32_t capacity,
-              const std::array<std::uint64_t, 2>& hash_key)
-      : side_(side), table_(capacity, hash_key), steering_(std::size_t{capacity} + 1) {}
+              const std::array<std::uint64_t, 2>& hash_key,
+              std::span<EndpointTable::Entry> entries = {})
+      : side_(side), table_(capacity, hash_key, entries), steering_(std::size_t{capacity} + 1) {}
+
+  // As those of EndpointTable; before there is a listener.
+  void begin_adoption() noexcept { table_.begin_adoption(); }
+  [[nodiscard]] bool can_adopt(EndpointId id) const noexcept { return table_.can_adopt(id); }
+  void adopt(EndpointId id, bool steer) noexcept {
+    table_.adopt(id);
+    if (steer && steering_[id]++ == 0) addresses_.add(table_.at(id).address);
+  }
+  void end_adoption() noexcept { table_.end_adoption(); }
 
   [[nodiscard]] EndpointId find(net::Protocol protocol, const net::IpAddress& address,
                                 net::Port port) const noexcept {

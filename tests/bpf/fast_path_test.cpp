@@ -178,6 +178,7 @@ class FastPath : public ::testing::Test {
   bool send(const Frame& frame) {
     const auto passed = std::chrono::steady_clock::now() - started_;
     plain_.now = fast_.now = {std::chrono::hours(1) + passed};
+    for (auto* lab : {&plain_, &fast_}) lab->director.advance(lab->now);
     const auto expected = plain_.process(frame);
     auto sent = plain_.sent;
     const auto in_kernel = run(frame);

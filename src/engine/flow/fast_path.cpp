@@ -65,10 +65,7 @@ FastPath::FastPath(const FlowMemory& memory, Connections& connections,
   connections_.set_fast_path(this);
 }
 
-FastPath::~FastPath() {
-  enable(false);
-  connections_.set_fast_path(nullptr);
-}
+FastPath::~FastPath() { connections_.set_fast_path(nullptr); }
 
 void FastPath::enable(bool enabled) noexcept {
   is_enabled_ = enabled;
@@ -397,6 +394,7 @@ void FastPath::follow_network() noexcept {
 }
 
 void FastPath::advance(Timestamp now) noexcept {
+  store_shared<__u64>(memory_.settings->alive, clock(now) >> FLOW_ALIVE_SHIFT);
   constexpr std::size_t kDestinationsAtOnce = 1024;
   follow_network();
   const auto turn = std::min(active_.size(), kDestinationsAtOnce);

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "engine/connections.hpp"
+#include "engine/director_memory.hpp"
 #include "engine/flow/fast_path_status.hpp"
 #include "engine/flow/flow_ends.hpp"
 #include "engine/flow/flow_hops.hpp"
@@ -34,6 +36,14 @@ class FastPath {
   ~FastPath();
   FastPath(const FastPath&) = delete;
   FastPath& operator=(const FastPath&) = delete;
+
+  /// Takes over what an earlier director published of connections that this one has adopted; their
+  /// packets go on meanwhile. `saved` says what of XDP's counters has been added already.
+  void adopt(std::span<const SavedDestination> saved, Timestamp now) noexcept;
+  /// What has been added so far of what XDP counted for a destination.
+  [[nodiscard]] flow_counters counted(std::uint32_t id) const noexcept {
+    return id < counted_.size() ? counted_[id] : flow_counters{};
+  }
 
   /// Whether XDP uses the table; both ways at any time.
   void enable(bool enabled) noexcept;
@@ -69,6 +79,8 @@ class FastPath {
     std::uint64_t generation = 0;  // of all it depends on, when it was written
   };
   void follow_network() noexcept;
+  [[nodiscard]] bool is_ours(const FlowKey& key) noexcept;
+  void adopt_connection(ConnectionId id, Timestamp now) noexcept;
   [[nodiscard]] bool is_plain(ConnectionId id) noexcept;
   [[nodiscard]] bool is_between_servers(const ConnectionRecord& record) const noexcept;
   void offer_request(ConnectionId id, Timestamp now) noexcept;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/flow/flow_ends.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 #include "engine/flow/published.hpp"
@@ -135,7 +136,7 @@ std::uint32_t FlowEnds::acquire(const FlowEnd& end, Timestamp now) noexcept {
     give_number(number, now);
     return 0;
   }
-  uses_[number] = {.references = 1, .side = end.side};
+  uses_[number] = {.references = 1, .side = end.side, .is_entered = true};
   ++size_;
   return number;
 }
@@ -143,8 +144,43 @@ std::uint32_t FlowEnds::acquire(const FlowEnd& end, Timestamp now) noexcept {
 void FlowEnds::release(std::uint32_t number, Timestamp now) noexcept {
   if (--uses_[number].references != 0) return;
   take_out(describe(number));
+  uses_[number].is_entered = false;
   give_number(number, now);
   --size_;
+}
+
+void FlowEnds::begin_adoption() noexcept {
+  const auto note = [&](std::uint64_t number, std::uint64_t side) {
+    if (number == 0 || number >= FLOW_ENDS) return;
+    uses_[number] = {.references = 0, .side = static_cast<flow_side>(side), .is_entered = true};
+    next_fresh_ = std::max(next_fresh_, static_cast<std::uint32_t>(number) + 1);
+    ++size_;
+  };
+  for (const auto& bucket : memory_.ends4) {
+    for (const auto& slot : bucket.slots) {
+      if (slot.key != 0) note(slot.number, slot.key >> 56U);
+    }
+  }
+  for (auto& bucket : memory_.ends6) {
+    for (auto& slot : bucket.slots) {
+      // The process may have ended while it changed the entry.
+      if ((slot.sequence & 1U) != 0) change_shared(slot, [](flow_end6& entry) { entry.tail = 0; });
+      if (slot.tail != 0) note(slot.tail >> 32U, slot.tail >> 24U & 0xffU);
+    }
+  }
+}
+
+void FlowEnds::end_adoption(Timestamp now) noexcept {
+  for (std::uint32_t number = 1; number < next_fresh_; ++number) {
+    auto& use = uses_[number];
+    if (use.references != 0) continue;
+    if (use.is_entered) {
+      take_out(describe(number));
+      use.is_entered = false;
+      --size_;
+    }
+    give_number(number, now);
+  }
 }
 
 }  // namespace lb::engine

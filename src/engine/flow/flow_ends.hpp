@@ -38,10 +38,18 @@ class FlowEnds {
   void release(std::uint32_t number, Timestamp now) noexcept;
   [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
 
+  /// Takes over the numbers that are in the look-up; nobody refers to them yet.
+  void begin_adoption() noexcept;
+  /// Gives back those that nobody has retained since.
+  void end_adoption(Timestamp now) noexcept;
+  /// The endpoint of a number.
+  [[nodiscard]] FlowEnd describe(std::uint32_t number) const noexcept;
+
  private:
   struct Use {
     std::uint32_t references = 0;
     flow_side side = FLOW_VIRTUAL;
+    bool is_entered = false;  // in the look-up
   };
   struct Freed {
     std::uint32_t number = 0;
@@ -49,7 +57,6 @@ class FlowEnds {
   };
   [[nodiscard]] bool enter(const FlowEnd& end, std::uint32_t number) noexcept;
   void take_out(const FlowEnd& end) noexcept;
-  [[nodiscard]] FlowEnd describe(std::uint32_t number) const noexcept;
   [[nodiscard]] std::uint32_t take_number(Timestamp now) noexcept;
   void give_number(std::uint32_t number, Timestamp now) noexcept;
   [[nodiscard]] flow_end4* slot4(const FlowEnd& end, std::uint64_t key) const noexcept;

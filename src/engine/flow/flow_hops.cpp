@@ -66,6 +66,24 @@ void FlowHops::release(std::uint32_t number, Timestamp now) noexcept {
   ++freed_count_;
 }
 
+void FlowHops::begin_adoption() noexcept {
+  for (std::uint32_t number = 1; number < FLOW_HOPS; ++number) {
+    auto& entry = memory_.hops[number];
+    if ((entry.sequence & 1U) != 0)
+      change_shared(entry, [](flow_hop& place) { place.ifindex = 0; });
+    if (entry.ifindex != 0) left_ = number + 1;
+  }
+  next_fresh_ = left_;
+}
+
+void FlowHops::end_adoption(Timestamp now) noexcept {
+  for (std::uint32_t number = 1; number < left_; ++number) {
+    write(number);
+    uses_[number].freed = now;
+    freed_[freed_count_++] = static_cast<std::uint16_t>(number);
+  }
+}
+
 bool FlowHops::is_usable(std::uint32_t number) const noexcept {
   return number != 0 && memory_.hops[number].ifindex != 0;
 }

@@ -30,6 +30,9 @@ class FlowHops {
   [[nodiscard]] bool is_usable(std::uint32_t number) const noexcept;
   /// True if `number` is about the neighbour of `hop`.
   [[nodiscard]] bool is_for(std::uint32_t number, const NextHop& hop) const noexcept;
+  /// Leaves the numbers that an earlier director gave alone until `end_adoption`: XDP uses them.
+  void begin_adoption() noexcept;
+  void end_adoption(Timestamp now) noexcept;
   /// Writes all entries anew, as the network is now.
   void refresh() noexcept;
 
@@ -56,6 +59,7 @@ class FlowHops {
   std::uint32_t freed_head_ = 0;
   std::uint32_t freed_count_ = 0;
   std::uint32_t next_fresh_ = 1;
+  std::uint32_t left_ = 1;  // numbers below are an earlier director's
 };
 
 }  // namespace lb::engine

@@ -2,6 +2,7 @@
 #include "engine/flow/flow_table.hpp"
 
 #include <array>
+#include <bit>
 
 #include "engine/flow/published.hpp"
 
@@ -62,6 +63,25 @@ flow6* FlowTable::free6(const FlowKey& key) const noexcept {
                    [](const flow6& slot) { return slot.end == 0; });
 }
 
+FlowKey FlowTable::key_of(const flow4& slot) noexcept {
+  return {.client = net::IpAddress::v4(net::Be32::from_network(static_cast<__u32>(slot.key))),
+          .client_port = net::Port::from_network(static_cast<__u16>(slot.key >> 32U)),
+          .end = static_cast<std::uint32_t>(slot.key >> 48U)};
+}
+
+FlowKey FlowTable::key_of(const flow6& slot) noexcept {
+  return {.client = net::IpAddress::v6(
+              std::bit_cast<std::array<std::uint8_t, 16>>(std::to_array(slot.client))),
+          .client_port = net::Port::from_network(slot.client_port),
+          .end = slot.end};
+}
+
+void FlowTable::clear(flow4& slot) noexcept { store_shared<__u64>(slot.key, 0); }
+
+void FlowTable::clear(flow6& slot) noexcept {
+  change_shared(slot, [](flow6& entry) { store_shared<__u16>(entry.end, 0); });
+}
+
 bool FlowTable::put(const FlowKey& key, std::uint64_t words) noexcept {
   const std::uint64_t wide_words = words;
   if (key.client.is_v4()) {
@@ -98,11 +118,11 @@ void FlowTable::erase(const FlowKey& key) noexcept {
   if (key.client.is_v4()) {
     auto* slot = find4(key);
     if (slot == nullptr) return;
-    store_shared<__u64>(slot->key, 0);
+    clear(*slot);
   } else {
     auto* slot = find6(key);
     if (slot == nullptr) return;
-    change_shared(*slot, [](flow6& entry) { store_shared<__u16>(entry.end, 0); });
+    clear(*slot);
   }
   --size_;
 }

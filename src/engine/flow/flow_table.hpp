@@ -32,7 +32,16 @@ class FlowTable {
   [[nodiscard]] std::uint64_t find(const FlowKey& key) const noexcept;
   [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
 
+  /// Takes over the flows that an earlier director published: all those for which `keep` (given
+  /// the key) is true. The others go.
+  template <class Keep>
+  void adopt(Keep keep) noexcept;
+
  private:
+  [[nodiscard]] static FlowKey key_of(const flow4& slot) noexcept;
+  [[nodiscard]] static FlowKey key_of(const flow6& slot) noexcept;
+  static void clear(flow4& slot) noexcept;
+  static void clear(flow6& slot) noexcept;
   [[nodiscard]] flow4* find4(const FlowKey& key) const noexcept;
   [[nodiscard]] flow6* find6(const FlowKey& key) const noexcept;
   [[nodiscard]] flow4* free4(const FlowKey& key) const noexcept;
@@ -41,5 +50,26 @@ class FlowTable {
   const FlowMemory& memory_;
   std::uint32_t size_ = 0;
 };
+
+template <class Keep>
+void FlowTable::adopt(Keep keep) noexcept {
+  const auto look_at = [&](auto& slot, bool is_used) {
+    if (!is_used) return;
+    if (keep(key_of(slot))) {
+      ++size_;
+    } else {
+      clear(slot);
+    }
+  };
+  for (auto& bucket : memory_.flows4) {
+    for (auto& slot : bucket.slots) look_at(slot, slot.key != 0);
+  }
+  for (auto& bucket : memory_.flows6) {
+    for (auto& slot : bucket.slots) {
+      if ((slot.sequence & 1U) != 0) clear(slot);  // the process ended while it changed the entry
+      look_at(slot, slot.end != 0);
+    }
+  }
+}
 
 }  // namespace lb::engine

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/director_memory.hpp"
+#include "engine/service_table.hpp"
+
+namespace lb::engine {
+
+/// Writes every change of the configuration into memory that outlives the process, before the
+/// change is acknowledged. Does nothing without such memory.
+class SavedConfiguration {
+ public:
+  explicit SavedConfiguration(const DirectorMemory& memory);
+
+  /// The memory is this director's now, and has nothing in it.
+  void begin() noexcept;
+  void save(Service& service) noexcept;
+  void forget(const Service& service) noexcept;
+  /// `fast`: what of XDP's counters is in the destination's.
+  void save(const Destination& destination, const flow_counters& fast) noexcept;
+  void forget_destination(std::uint32_t id) noexcept;
+  void save(const Settings& settings, const model::Timeouts& timeouts) noexcept;
+  void save(const model::Counters& totals) noexcept;
+
+  [[nodiscard]] const DirectorMemory& memory() const noexcept { return memory_; }
+  /// The slot of an adopted service is in use.
+  void adopt(Service& service, std::uint32_t slot) noexcept;
+
+ private:
+  DirectorMemory memory_;
+  std::vector<std::uint32_t> free_;  // slots of services that were given back
+  std::uint32_t next_fresh_ = 1;     // 0 is none
+};
+
+}  // namespace lb::engine
