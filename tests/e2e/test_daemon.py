@@ -66,7 +66,7 @@ def test_an_unknown_interface_is_named(director):
 
 
 def test_wrong_options_are_named(director, lab):
-    assert "unknown option --fast" in refusal(director, "--fast")
+    assert "unknown option --quick" in refusal(director, "--quick")
     assert "unknown XDP mode 'fast'" in refusal(director, "--xdp-mode", "fast")
     file = lab.directory / "sluiced.toml"
     file.write_text('interfaces = ["eth0"]\ntable_sise = 5\n')
