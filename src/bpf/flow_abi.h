@@ -119,7 +119,8 @@ struct flow_hop {
   __u16 device; /* slot of the device map */
   __u8 destination_mac[6];
   __u8 source_mac[6];
-  __u64 reserved;
+  __u32 by_redirect; /* also for packets that came in by this interface */
+  __u32 reserved;
 };
 
 /* By CPU and number of a destination. */

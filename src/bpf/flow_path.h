@@ -13,7 +13,7 @@ static __always_inline int leave_by(struct xdp_md* ctx, const struct flow_hop* h
   __builtin_memcpy(ethernet->h_dest, hop->destination_mac, 6);
   __builtin_memcpy(ethernet->h_source, hop->source_mac, 6);
   ethernet->h_proto = bpf_htons(is_ipv6 ? ETH_P_IPV6 : ETH_P_IP);
-  if (hop->ifindex == ctx->ingress_ifindex) return XDP_TX;
+  if (hop->ifindex == ctx->ingress_ifindex && !hop->by_redirect) return XDP_TX;
   return bpf_redirect_map(&flow_devices, hop->device, XDP_DROP);
 }
 

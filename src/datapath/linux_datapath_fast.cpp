@@ -50,7 +50,10 @@ void LinuxDatapath::watch_sending(std::size_t number) {
   }
   sending.is_possible = true;
   sending.has_told = false;
-  director_.add_fast_device(interface.id(), static_cast<std::uint16_t>(slot));
+  // A veth whose peer has no XDP program leaves what is sent by XDP_TX lying there: it wakes the
+  // peer only when frames are redirected to it.
+  const bool turns = served.plan.link.kind != "veth";
+  director_.add_fast_device(interface.id(), static_cast<std::uint16_t>(slot), turns);
 }
 
 void LinuxDatapath::stop_sending(std::size_t number, std::string_view why) {

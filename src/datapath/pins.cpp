@@ -37,9 +37,16 @@ Outcome<std::uint64_t> namespace_cookie() {
   return cookie;
 }
 
+std::string parent() { return fmt::format("{}/sluice", kFileSystem); }
+
 Outcome<void> make_directory(const std::string& path) {
   if (::mkdir(path.c_str(), 0700) == 0 || errno == EEXIST) return {};
   return system_failure("cannot make " + path, errno);
+}
+
+Outcome<void> make_directories(const std::string& path) {
+  if (auto made = make_directory(parent()); !made) return made;
+  return make_directory(path);
 }
 
 }  // namespace
@@ -51,10 +58,11 @@ Outcome<std::unique_ptr<Pins>> Pins::open() {
   }
   const auto cookie = namespace_cookie();
   if (!cookie) return tl::unexpected(cookie.error());
-  const auto parent = fmt::format("{}/sluice", kFileSystem);
-  if (auto made = make_directory(parent); !made) return tl::unexpected(made.error());
-  std::unique_ptr<Pins> pins(new Pins(fmt::format("{}/{:x}", parent, *cookie)));
-  if (auto made = make_directory(pins->directory_); !made) return tl::unexpected(made.error());
+  std::unique_ptr<Pins> pins(new Pins(fmt::format("{}/{:x}", parent(), *cookie)));
+  constexpr int kAttempts = 5;  // the last director elsewhere may be removing the parent
+  auto made = make_directories(pins->directory_);
+  for (int i = 1; !made && i < kAttempts; ++i) made = make_directories(pins->directory_);
+  if (!made) return tl::unexpected(made.error());
   pins->hold_ =
       FileDescriptor(::open(pins->directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!pins->hold_.valid() || ::flock(pins->hold_.get(), LOCK_EX | LOCK_NB) != 0) {
@@ -69,6 +77,7 @@ Pins::~Pins() {
   if (is_kept_) return;
   remove_all();
   ::rmdir(directory_.c_str());
+  ::rmdir(parent().c_str());  // fails while others have theirs in it
 }
 
 std::string Pins::path(std::string_view name) const {

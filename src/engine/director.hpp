@@ -210,8 +210,9 @@ class Director {
   /// this one has adopted its connections.
   void adopt_flows(Timestamp now) noexcept;
   void stop_fast_path() noexcept;
-  /// XDP can send out of `interface`, by `device` of its device map.
-  void add_fast_device(InterfaceId interface, std::uint16_t device) noexcept;
+  /// XDP can send out of `interface`, by `device` of its device map, and (`turns`) by XDP_TX what
+  /// came in by it.
+  void add_fast_device(InterfaceId interface, std::uint16_t device, bool turns) noexcept;
   void remove_fast_device(InterfaceId interface) noexcept;
   [[nodiscard]] FastPathStatus fast_path_status() const noexcept;
 

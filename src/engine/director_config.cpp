@@ -299,8 +299,8 @@ void Director::adopt_flows(Timestamp now) noexcept {
 
 void Director::stop_fast_path() noexcept { state_->fast_path.reset(); }
 
-void Director::add_fast_device(InterfaceId interface, std::uint16_t device) noexcept {
-  if (state_->fast_path) state_->fast_path->hops().add_device(interface, device);
+void Director::add_fast_device(InterfaceId interface, std::uint16_t device, bool turns) noexcept {
+  if (state_->fast_path) state_->fast_path->hops().add_device(interface, device, turns);
 }
 
 void Director::remove_fast_device(InterfaceId interface) noexcept {

@@ -139,8 +139,8 @@ class FastPath : public ::testing::Test {
     // A test run comes in by the loopback device, which is number 1.
     ASSERT_TRUE(program_->set_flow_device(1, kOutside));
     ASSERT_TRUE(program_->set_flow_device(kInsideSlot, kOutside));
-    fast_.director.add_fast_device(kOutside, 1);
-    fast_.director.add_fast_device(kInside, kInsideSlot);
+    fast_.director.add_fast_device(kOutside, 1, true);
+    fast_.director.add_fast_device(kInside, kInsideSlot, true);
     configure(plain_, kinds_);
     configure(fast_, kinds_);
   }

@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -65,6 +66,7 @@ class Node:
         self.sysctl("net.ipv4.conf.default.rp_filter", 0)
         self.interfaces = []
         self.had_daemon = False
+        self.daemons = []
         self.ports = []  # the other ends of their cables, on the switch
 
     def command(self, *words):
@@ -78,6 +80,14 @@ class Node:
     def attempt(self, *words, **options):
         """As `run`, but returns the finished process whatever its exit status."""
         return execute(self.command(*words), check=False, **options)
+
+    def pins(self):
+        """Where a director here keeps what outlives it."""
+        cookie = self.run(PYTHON, "-c", "import socket\n"
+                          "with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:\n"
+                          "    raw = any_socket.getsockopt(socket.SOL_SOCKET, 71, 8)\n"
+                          "print(format(int.from_bytes(raw, 'little'), 'x'))")  # SO_NETNS_COOKIE
+        return pathlib.Path("/sys/fs/bpf/sluice", cookie.strip())
 
     def start(self, *words, **options):
         """Starts a command that the lab ends, and that does not outlive a lab that is killed."""
@@ -140,7 +150,6 @@ class Lab:
         self.nodes = {}
         self.logs = []
         self.numbers = itertools.count()
-        self.pins_before = set(pathlib.Path("/sys/fs/bpf").glob("sluice*"))
         self.remove_remains()
         self.switch = self.node("switch")
 
@@ -181,8 +190,14 @@ class Lab:
                 for hooks in json.loads(node.run("bpftool", "-j", "net", "list"))
                 for hook, programs in hooks.items() if isinstance(programs, list)
                 for program in programs]
-        pins = pathlib.Path("/sys/fs/bpf")
-        return left + [f"pin {path}" for path in set(pins.glob("sluice*")) - self.pins_before]
+        return left + [f"pins of {node.name}" for node in self.nodes.values()
+                       if node.had_daemon and node.pins().exists()]
+
+    def remove_pins_of_killed(self):
+        """A director that was killed leaves its pins to the next, which there is none."""
+        for node in self.nodes.values():
+            if any(daemon.poll() == -signal.SIGKILL for daemon in node.daemons):
+                shutil.rmtree(node.pins(), ignore_errors=True)
 
     def namespaces(self):
         listed = json.loads(execute(["ip", "-j", "netns", "list"]).stdout or "[]")
@@ -212,6 +227,7 @@ class Lab:
                 process.kill()
                 process.wait()
         left = []
+        self.remove_pins_of_killed()
         try:
             # A program goes some time after the process that held it.
             wait_until(lambda: not self.attachments(), "nothing is attached")
@@ -256,6 +272,7 @@ class Sluiced:
         with self.log.open("wb") as log:
             self.process = node.start(BIN / "sluiced", *words, *arguments, stderr=log,
                                       env={**os.environ, "NOTIFY_SOCKET": notify_path})
+        node.daemons.append(self.process)
 
         def is_ready():
             if self.process.poll() is not None:

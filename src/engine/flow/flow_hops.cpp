@@ -12,15 +12,24 @@ namespace lb::engine {
 FlowHops::FlowHops(const FlowMemory& memory, const NetworkView& network)
     : memory_(memory), network_(network), uses_(FLOW_HOPS), freed_(FLOW_HOPS) {}
 
-void FlowHops::add_device(InterfaceId interface, std::uint16_t device) noexcept {
+void FlowHops::add_device(InterfaceId interface, std::uint16_t device, bool turns) noexcept {
   remove_device(interface);
-  devices_[device] = interface;
+  devices_[device] = {.interface = interface, .turns = turns};
   refresh();
 }
 
 void FlowHops::remove_device(InterfaceId interface) noexcept {
-  std::replace(devices_.begin(), devices_.end(), interface, InterfaceId::kNone);
+  for (auto& device : devices_) {
+    if (device.interface == interface) device = {};
+  }
   refresh();
+}
+
+const FlowHops::Device* FlowHops::device_of(InterfaceId interface) const noexcept {
+  const auto found = std::find_if(devices_.begin(), devices_.end(), [&](const Device& device) {
+    return device.interface == interface;
+  });
+  return interface == InterfaceId::kNone || found == devices_.end() ? nullptr : &*found;
 }
 
 std::size_t FlowHops::chain_of(InterfaceId out, const net::IpAddress& address) noexcept {
@@ -101,13 +110,14 @@ void FlowHops::refresh() noexcept {
 void FlowHops::write(std::uint32_t number) noexcept {
   const auto& use = uses_[number];
   flow_hop fresh{};
-  const auto device = std::find(devices_.begin(), devices_.end(), use.out);
+  const auto* device = device_of(use.out);
   const auto* interface = network_.interface(use.out);
   const auto mac = network_.neighbour(use.out, use.address);
-  if (use.out != InterfaceId::kNone && device != devices_.end() && interface != nullptr && mac) {
+  if (device != nullptr && interface != nullptr && mac) {
     fresh.ifindex = static_cast<std::uint32_t>(use.out);
     fresh.mtu = static_cast<std::uint16_t>(std::min<std::uint32_t>(interface->mtu, 0xffff));
-    fresh.device = static_cast<std::uint16_t>(device - devices_.begin());
+    fresh.device = static_cast<std::uint16_t>(device - devices_.data());
+    fresh.by_redirect = device->turns ? 0 : 1;
     std::memcpy(fresh.destination_mac, mac->bytes.data(), mac->bytes.size());
     std::memcpy(fresh.source_mac, interface->mac.bytes.data(), interface->mac.bytes.size());
   }

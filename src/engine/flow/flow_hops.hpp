@@ -18,8 +18,9 @@ class FlowHops {
   /// `memory` and `network` must outlive this.
   FlowHops(const FlowMemory& memory, const NetworkView& network);
 
-  /// From now on frames leave by `interface` through slot `device` of the device map.
-  void add_device(InterfaceId interface, std::uint16_t device) noexcept;
+  /// From now on frames leave by `interface` through slot `device` of the device map. `turns`: what
+  /// came in by it may leave by it without the map (XDP_TX).
+  void add_device(InterfaceId interface, std::uint16_t device, bool turns) noexcept;
   /// Frames can't be sent out of `interface` by XDP (any more).
   void remove_device(InterfaceId interface) noexcept;
 
@@ -52,7 +53,13 @@ class FlowHops {
 
   const FlowMemory& memory_;
   const NetworkView& network_;
-  std::array<InterfaceId, FLOW_DEVICES> devices_{};
+  struct Device {
+    InterfaceId interface = InterfaceId::kNone;
+    bool turns = false;
+  };
+  [[nodiscard]] const Device* device_of(InterfaceId interface) const noexcept;
+
+  std::array<Device, FLOW_DEVICES> devices_{};
   std::array<std::uint16_t, kChains> chains_{};
   std::vector<Use> uses_;  // by number
   std::vector<std::uint16_t> freed_;
