@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/destination_table.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "engine/service_key_hash.hpp"

@@ -48,8 +48,8 @@ class DestinationTable {
   /// Takes a destination that was removed from `service` back out of the trash; null if there is
   /// none.
   [[nodiscard]] Destination* revive(const model::ServiceKey& service, const net::Endpoint& end);
-  /// Frees what nobody has referred to for two minutes, and returns the numbers. To be called once a
-  /// minute.
+  /// Frees what nobody has referred to for two minutes, and returns the numbers. To be called once
+  /// a minute.
   [[nodiscard]] std::vector<std::uint32_t> sweep(Timestamp now);
   /// How many removed destinations `revive` has compared so far.
   [[nodiscard]] std::uint64_t compared() const noexcept { return *compared_; }

@@ -58,8 +58,8 @@ TEST(DestinationTable, ForgetsWhatNobodyRefersToForTwoMinutes) {
   busy.references = 1;
   draining.drains = true;
   for (auto* destination : {&busy, &draining, &idle}) table.discard(*destination, at(0));
-  table.sweep(at(119));
-  table.sweep(at(121));
+  (void)table.sweep(at(119));
+  (void)table.sweep(at(121));
   EXPECT_NE(table.revive(key_of(1), end_of(1)), nullptr);
   EXPECT_NE(table.revive(key_of(2), end_of(1)), nullptr);
   EXPECT_EQ(table.revive(key_of(3), end_of(1)), nullptr);

@@ -25,7 +25,7 @@ void estimate(DirectorState& state) {
 }
 
 void sweep(DirectorState& state) {
-  for (const auto id : state.destinations.sweep(state.now)) state.saved.forget_destination(id); });
+  for (const auto id : state.destinations.sweep(state.now)) state.saved.forget_destination(id);
   for (const auto& service : state.services.all()) {
     if (service->scheduler != nullptr) {
       service->scheduler->sweep(service->context(state.settings, state.now));
