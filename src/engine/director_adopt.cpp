@@ -8,6 +8,7 @@
 #include "engine/director_saving.hpp"
 #include "engine/director_state.hpp"
 #include "engine/director_steering.hpp"
+#include "engine/removal.hpp"
 
 namespace lb::engine {
 namespace {
@@ -101,6 +102,23 @@ std::size_t enlist_destinations(DirectorState& state) {
   return count;
 }
 
+void restore_options(Director& director, std::span<const SavedService> saved) {
+  for (const auto& entry : saved) {
+    if (entry.committed == 0 || entry.options.is_default()) continue;
+    // Options that cannot be are left out.
+    (void)set_service_options(director, entry.spec.key, entry.options);
+  }
+}
+
+void restore_mark_rules(Director& director, const DirectorMemory& memory) {
+  // Adding a rule writes it anew, where it was.
+  const auto count = std::min<std::size_t>(memory.globals->mark_rules, memory.mark_rules.size());
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto rule = memory.mark_rules[i];
+    (void)director.add_mark_rule(rule);
+  }
+}
+
 void acquire_virtual_ends(DirectorState& state) {
   for (const auto& service : state.services.all()) {
     const auto& key = service->key();
@@ -138,8 +156,10 @@ Adoption Director::adopt(Timestamp now) {
   auto& state = *state_;
   state.now = now;
   Adoption result;
-  restore_settings(state, *state.saved.memory().globals);
+  const auto& memory = state.saved.memory();
+  restore_settings(state, *memory.globals);
   result.services = restore_services(state);
+  restore_options(*this, memory.services);
   restore_destinations(state);
   auto& connections = state.connections;
   connections.virtual_ends().begin_adoption();
@@ -150,6 +170,7 @@ Adoption Director::adopt(Timestamp now) {
   acquire_virtual_ends(state);
   result.destinations = enlist_destinations(state);
   result.connections = connections.table().size();
+  restore_mark_rules(*this, memory);
   update_mark_steering(state);
   state.is_adopted = true;
   return result;

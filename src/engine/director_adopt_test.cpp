@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <random>
 
+#include "engine/removal.hpp"
 #include "engine/testing/kept_memory.hpp"
 #include "engine/testing/lab.hpp"
 
@@ -162,6 +163,27 @@ TEST_F(Adoption, OfASuccessor) {
   EXPECT_FALSE(last->director.has_service(key_of(vip(81))));
   EXPECT_TRUE(last->director.has_service(key_of(vip(82))));
   EXPECT_EQ(last->connections().size(), 2U);
+}
+
+TEST_F(Adoption, KeepsMarkRulesAndOptions) {
+  add(vip(80), model::ForwardingMethod::kMasquerade);
+  for (std::uint32_t value = 1; value <= 3; ++value) {
+    model::MarkRule rule;
+    rule.protocol = 6;
+    rule.value = value;
+    ASSERT_TRUE(lab_.director.add_mark_rule(rule));
+  }
+  ASSERT_TRUE(lab_.director.delete_mark_rule(2));
+  model::ServiceOptions options;
+  options.drain = 30;
+  options.timeouts.tcp = 77;
+  ASSERT_TRUE(set_service_options(lab_.director, key_of(vip(80)), options));
+  auto copy = memory_;
+  const auto next = successor(copy, lab_.now);
+  ASSERT_EQ(next->director.mark_rule_count(), 2U);
+  EXPECT_EQ(next->director.mark_rule(1)->rule.value, 1U);
+  EXPECT_EQ(next->director.mark_rule(2)->rule.value, 3U);
+  EXPECT_EQ(service_options(next->director, key_of(vip(80))), options);
 }
 
 /// Whatever lies in the memory: no crash, and what is taken over is in order.

@@ -42,6 +42,7 @@ void update_mark_steering(DirectorState& state) {
 Result<void> Director::add_mark_rule(const model::MarkRule& rule, std::uint32_t position) {
   auto& state = *state_;
   if (auto added = state.mark_rules.insert(rule, position); !added) return added;
+  state.saved.save(state.mark_rules, position == 0 ? state.mark_rules.size() : position);
   if (state.services.has_marks()) {
     state.mark_steering.cover(rule, state.network, state.connections.virtual_ends());
   } else {
@@ -53,7 +54,9 @@ Result<void> Director::add_mark_rule(const model::MarkRule& rule, std::uint32_t 
 Result<void> Director::delete_mark_rule(std::uint32_t position) {
   // Addresses that only this rule steered go with the next update.
   state_->mark_steering_generation = 0;
-  return state_->mark_rules.erase(position);
+  auto erased = state_->mark_rules.erase(position);
+  if (erased) state_->saved.save(state_->mark_rules, position);
+  return erased;
 }
 
 Result<void> Director::delete_mark_rule(const model::MarkRule& rule) {
@@ -64,6 +67,7 @@ Result<void> Director::delete_mark_rule(const model::MarkRule& rule) {
 
 void Director::flush_mark_rules() {
   state_->mark_rules.clear();
+  state_->saved.save(state_->mark_rules, 1);
   state_->mark_steering.clear(state_->connections.virtual_ends());
 }
 

@@ -9,7 +9,9 @@
 #include "engine/endpoint_table.hpp"
 #include "engine/settings.hpp"
 #include "model/destination.hpp"
+#include "model/mark_rule.hpp"
 #include "model/service.hpp"
+#include "model/service_options.hpp"
 #include "model/statistics.hpp"
 
 namespace lb::engine {
@@ -18,6 +20,7 @@ namespace lb::engine {
 struct SavedService {
   std::uint64_t serial = 0;  ///< rises with every new service: the order of listings
   model::ServiceSpec spec;
+  model::ServiceOptions options;
   model::Counters counters;
   std::uint32_t committed = 0;  ///< written last; 0: free
 };
@@ -42,6 +45,7 @@ struct SavedGlobals {
   Settings settings;
   model::Timeouts timeouts;
   model::Counters totals;
+  std::uint32_t mark_rules = 0;  ///< how many there are in DirectorMemory::mark_rules
 };
 
 /// Memory that outlives the process: a director leaves there, at every moment, all that its
@@ -53,17 +57,20 @@ struct DirectorMemory {
   /// Of services and destinations that are remembered; those beyond are not.
   static constexpr std::size_t kServices = 1U << 15;
   static constexpr std::size_t kDestinations = 1U << 17;
+  static constexpr std::size_t kMarkRules = 1U << 14;
   /// Changes with every struct that lies in the memory: another build does not misread it.
   static constexpr std::uint64_t kLayout =
-      1 + (sizeof(ConnectionRecord) << 8U) + (sizeof(EndpointTable::Entry) << 16U) +
-      (sizeof(SavedService) << 24U) + (sizeof(SavedDestination) << 36U) +
-      (std::uint64_t{sizeof(SavedGlobals)} << 48U) + FLOW_LAYOUT;
+      1 + sizeof(model::MarkRule) * 977 + (sizeof(ConnectionRecord) << 8U) +
+      (sizeof(EndpointTable::Entry) << 16U) + (sizeof(SavedService) << 24U) +
+      (sizeof(SavedDestination) << 36U) + (std::uint64_t{sizeof(SavedGlobals)} << 48U) +
+      FLOW_LAYOUT;
 
   std::span<ConnectionRecord> records;  ///< one more than connections
   std::span<EndpointTable::Entry> virtual_ends;
   std::span<EndpointTable::Entry> real_ends;
   std::span<SavedService> services;
   std::span<SavedDestination> destinations;
+  std::span<model::MarkRule> mark_rules;  ///< in their order
   SavedGlobals* globals = nullptr;
 
   /// Entries that the endpoint tables of a director with so many connections have.
@@ -81,6 +88,7 @@ struct DirectorMemory {
 static_assert(std::is_trivially_copyable_v<SavedService>);
 static_assert(std::is_trivially_copyable_v<SavedDestination>);
 static_assert(std::is_trivially_copyable_v<SavedGlobals>);
+static_assert(std::is_trivially_copyable_v<model::MarkRule>);
 
 /// What a director took over from the one before it.
 struct Adoption {

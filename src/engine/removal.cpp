@@ -148,6 +148,7 @@ Result<void> set_service_options(Director& director, const model::ServiceKey& ke
   count(state.removal, service->options, kOneLess);
   count(state.removal, options, kOneMore);
   service->options = options;
+  state.saved.save(*service);
   return {};
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/saved_configuration.hpp"
 
+#include <algorithm>
 #include <atomic>
 
 namespace lb::engine {
@@ -42,6 +43,7 @@ void SavedConfiguration::save(Service& service) noexcept {
   }
   overwrite(memory_.services[service.saved_slot], {.serial = service.serial,
                                                    .spec = service.spec,
+                                                   .options = service.options,
                                                    .counters = service.statistics.since_zero()});
 }
 
@@ -82,6 +84,17 @@ void SavedConfiguration::save(const Settings& settings, const model::Timeouts& t
   memory_.globals->timeouts = timeouts;
   std::atomic_signal_fence(std::memory_order_seq_cst);
   memory_.globals->has_settings = 1;
+}
+
+void SavedConfiguration::save(const MarkRules& rules, std::size_t from) noexcept {
+  auto* globals = memory_.globals;
+  if (globals == nullptr) return;
+  const auto count = std::min(rules.size(), memory_.mark_rules.size());
+  for (std::size_t position = from; position <= count; ++position) {
+    memory_.mark_rules[position - 1] = rules.at(static_cast<std::uint32_t>(position)).rule;
+  }
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  globals->mark_rules = static_cast<std::uint32_t>(count);
 }
 
 void SavedConfiguration::save(const model::Counters& totals) noexcept {

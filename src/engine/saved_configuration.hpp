@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/director_memory.hpp"
+#include "engine/mark_rules.hpp"
 #include "engine/service_table.hpp"
 
 namespace lb::engine {
@@ -24,6 +25,8 @@ class SavedConfiguration {
   void forget_destination(std::uint32_t id) noexcept;
   void save(const Settings& settings, const model::Timeouts& timeouts) noexcept;
   void save(const model::Counters& totals) noexcept;
+  /// Rules from position `from` on have changed.
+  void save(const MarkRules& rules, std::size_t from) noexcept;
 
   [[nodiscard]] const DirectorMemory& memory() const noexcept { return memory_; }
   /// The slot of an adopted service is in use.

@@ -15,7 +15,8 @@ struct KeptMemory {
         virtual_ends(DirectorMemory::endpoints_for(connections)),
         real_ends(DirectorMemory::endpoints_for(connections)),
         services(64),
-        destinations(256) {}
+        destinations(256),
+        mark_rules(16) {}
 
   [[nodiscard]] DirectorMemory memory() {
     return {.records = records,
@@ -23,6 +24,7 @@ struct KeptMemory {
             .real_ends = real_ends,
             .services = services,
             .destinations = destinations,
+            .mark_rules = mark_rules,
             .globals = &globals};
   }
 
@@ -31,6 +33,7 @@ struct KeptMemory {
   std::vector<EndpointTable::Entry> real_ends;
   std::vector<SavedService> services;
   std::vector<SavedDestination> destinations;
+  std::vector<model::MarkRule> mark_rules;
   SavedGlobals globals;
 };
 
