@@ -79,7 +79,6 @@ def test_the_daemon_is_started_anew(director):
         director.sluiced.stop(signal.SIGKILL)
         assert ask() == ask() == {"services": 0, "error": "ECONNREFUSED"}
         director.sluiced = Sluiced(director)
-        director.sluiced.ipvsadm(f"-A -t {VIP[4]}:80 -s rr", )
         director.sluiced.ipvsadm(f"-A -t {VIP[4]}:81 -s rr", )
         assert ask() == {"services": 2, "error": 0}
         process.stdin.close()
