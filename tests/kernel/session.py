@@ -23,7 +23,7 @@ class Session:
 
     def __init__(self, workers=3, timeout=3600):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="ipvs-session."))
-        self.number = 0
+        self.number, self.stalled = 0, False
         environment = os.environ | {"UML_TIMEOUT": str(timeout)}
         self.guest = subprocess.Popen(
             [HERE / "boot.sh", "python3", "-B", HERE / "lab" / "guest.py", self.folder,
@@ -31,6 +31,8 @@ class Session:
             stderr=subprocess.STDOUT, text=True)
 
     def __enter__(self):
+        # Ended by a signal, it takes the guest along, which is in a session of its own.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         return self
 
     def __exit__(self, kind, value, trace):
@@ -64,7 +66,12 @@ class Session:
             if self.guest.poll() is not None and not good.exists():
                 return None, self.guest.stdout.read()
             time.sleep(0.02)
+        self.stalled = True
         return None, f"no answer from the guest in {seconds} s"
+
+    def answers(self):
+        """Whether the guest still runs and owes no answer for too long."""
+        return not self.stalled and self.guest.poll() is None
 
     def play(self, lines):
         """Plays a recording's inputs again; returns the path of the new recording or None."""

@@ -425,10 +425,12 @@ class Scenario:
         self.rx_server(flow, frames.ip(flow.server[0], flow.client, PROTOCOLS[flow.kind], data, 64))
 
     def rx_server(self, flow, packet, note=None):
+        return self._rx_int(flow.server[0], packet, note)
+
+    def _rx_int(self, server, packet, note):
         if len(packet) > self.director.meta["ports"]["int"]["mtu"]:
             return []
-        return self.director.rx("int", frames.ethernet(INT_MAC, mac_of(flow.server[0]), packet),
-                                note)
+        return self.director.rx("int", frames.ethernet(INT_MAC, mac_of(server), packet), note)
 
     def _error(self, family):
         """Type, code and second word of an ICMP error (or of something that is none)."""
@@ -491,8 +493,7 @@ class Scenario:
         quoted = flow.tunnel[:self.random.choice((len(flow.tunnel), 96, 76, 48))]
         data = frames.icmp(outer.dst, outer.src, *self.random.choice(kinds), quoted)
         packet = frames.ip(outer.dst, outer.src, 58 if family == 6 else 1, data, 64, df=False)
-        self.director.rx("int", frames.ethernet(INT_MAC, mac_of(outer.dst), packet),
-                         "ICMP about a tunnel packet")
+        self._rx_int(outer.dst, packet, "ICMP about a tunnel packet")
 
     def _echo(self):
         family = self.random.choice((4, 6))
