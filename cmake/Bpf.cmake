@@ -4,10 +4,14 @@ find_program(BPFTOOL NAMES bpftool PATHS /usr/sbin REQUIRED)
 execute_process(COMMAND ${CMAKE_C_COMPILER} -print-multiarch
                 OUTPUT_VARIABLE SLUICE_MULTIARCH OUTPUT_STRIP_TRAILING_WHITESPACE)
 
-# sluice_bpf_object(NAME): compiles src/bpf/NAME.bpf.c and offers its libbpf skeleton as
-# "NAME.skel.h" to whoever links sluice_bpf_NAME.
+# sluice_bpf_object(NAME [FOLDER]): compiles FOLDER/NAME.bpf.c (src/bpf) and offers its libbpf
+# skeleton as "NAME.skel.h" to whoever links sluice_bpf_NAME.
 function(sluice_bpf_object name)
-  set(source ${PROJECT_SOURCE_DIR}/src/bpf/${name}.bpf.c)
+  set(folder src/bpf)
+  if(ARGC GREATER 1)
+    set(folder ${ARGV1})
+  endif()
+  set(source ${PROJECT_SOURCE_DIR}/${folder}/${name}.bpf.c)
   add_library(sluice_bpf_${name} INTERFACE)
   if(NOT EXISTS ${source})
     return()

@@ -273,7 +273,7 @@ ProgramResult run_delete_connections(std::span<const std::string> arguments,
     }
     words = words.subspan(2);
   }
-  if (selection == model::ConnectionSelection()) {
+  if (!selection.is_limited()) {
     return fail("name a --server, a --client or a service");
   }
   return finished(IpvsClient(transport).end_connections(selection));

@@ -41,6 +41,10 @@ struct ConnectionSelection {
   std::optional<net::Port> server_port;
   std::optional<net::IpAddress> client;
   std::optional<ServiceKey> service;
+  /// False: every connection there is.
+  [[nodiscard]] bool is_limited() const noexcept {
+    return server || server_port || client || service;
+  }
   friend bool operator==(const ConnectionSelection&, const ConnectionSelection&) = default;
 };
 

@@ -213,7 +213,7 @@ Result<model::ConnectionSelection> parse_end_connections_request(const MessageVi
   if (selection.server.has_value() != table->has(kServerAddress)) return failure(EINVAL);
   if (selection.client.has_value() != table->has(kClientAddress)) return failure(EINVAL);
   if (table->has(kServerPort)) selection.server_port = table->be16(kServerPort);
-  if (selection == model::ConnectionSelection()) return failure(EINVAL);
+  if (!selection.is_limited()) return failure(EINVAL);
   return selection;
 }
 

@@ -5,6 +5,7 @@
 #include <linux/netlink.h>
 #include <rapidcheck/gtest.h>
 
+#include <array>
 #include <cerrno>
 
 #include "net/bytes.hpp"
@@ -83,7 +84,7 @@ TEST(RemovalMessages, HostileBytes) {
         }
         const auto ended = parse_end_connections_request(*view);
         if (ended) {
-          EXPECT_NE(*ended, model::ConnectionSelection());
+          EXPECT_TRUE(ended->is_limited());
         }
       }
     }
@@ -91,10 +92,13 @@ TEST(RemovalMessages, HostileBytes) {
 }
 
 TEST(TransactionMessages, Results) {
-  const auto read = [](const std::optional<TransactionFailure>& failure) {
+  const std::array<std::byte, sizeof(nlmsghdr)> header{};  // of the request, which answers quote
+  MessageView request;
+  request.bytes = header;
+  const auto read = [&](const std::optional<TransactionFailure>& failure) {
     std::vector<Message> answer(2);
-    encode_transaction_result(answer[0], {}, 0, failure);
-    encode_error(answer[1], {}, 0, 0);
+    encode_transaction_result(answer[0], request, 0, failure);
+    encode_error(answer[1], request, 0, 0);
     return read_transaction_result(answer);
   };
   EXPECT_EQ(read({}).value(), std::nullopt);
@@ -103,7 +107,7 @@ TEST(TransactionMessages, Results) {
   EXPECT_FALSE(read(TransactionFailure{.request = 1, .error = 100000}));
   // An acknowledgement alone does not say that anything was applied.
   std::vector<Message> alone(1);
-  encode_error(alone[0], {}, 0, 0);
+  encode_error(alone[0], request, 0, 0);
   EXPECT_FALSE(read_transaction_result(alone));
 }
 
