@@ -71,9 +71,14 @@ def test_iperf3(lab, method):
     for family in (4, 6):
         cluster.add_service(family, port=IPERF_PORT)
         for reverse in ([], ["--reverse"]):
-            done = cluster.client.attempt("iperf3", "--client", VIP[family], "--port", IPERF_PORT,
-                                          "--time", 1, "--json", *reverse, timeout=30)
-            report = json.loads(done.stdout)
+            # The server may not have ended the test before yet; then it says that it is busy.
+            def attempt(words=reverse, address=VIP[family]):
+                done = cluster.client.attempt("iperf3", "--client", address, "--port", IPERF_PORT,
+                                              "--time", 1, "--json", *words, timeout=30)
+                report = json.loads(done.stdout)
+                return None if "busy" in report.get("error", "") else (done, report)
+
+            done, report = wait_until(attempt, "the server takes a test", seconds=15)
             assert done.returncode == 0 and "error" not in report, report.get("error")
             assert report["end"]["sum_received"]["bytes"] > 1_000_000, report["end"]
 
