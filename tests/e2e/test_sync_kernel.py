@@ -115,6 +115,16 @@ class Directors:
             for _ in range(5):
                 assert conversation.ask() == "rs1"
 
+    def tell(self, conversations, ports, expected, what):
+        """Talks until the other director knows `expected`. Which packet of a connection makes the
+        kernel tell of it is its matter (sync_threshold), and a datagram may be lost."""
+
+        def known():
+            self.talk(conversations)
+            return ports() == expected
+
+        wait_until(known, what, seconds=40)
+
     def guest_received(self):
         return received(self.guest.run("ipvsadm -Ln --stats --exact"))
 
@@ -133,9 +143,8 @@ def test_connections_move_between_a_kernel_and_sluiced(lab):
 
     # Made at the kernel, told to sluiced, taken on by it.
     of_kernel = [Conversation(client, family) for family in (4, 6)]
-    directors.talk(of_kernel)
     told = {conversation.port: "ESTABLISHED" for conversation in of_kernel}
-    wait_until(lambda: directors.sluiced_ports() == told, "sluiced knows the kernel's connections")
+    directors.tell(of_kernel, directors.sluiced_ports, told, "sluiced knows the kernel's connections")
     assert received(directors.sluiced.ipvsadm("-Ln --stats --exact")) == 0
     directors.give_addresses(to_guest=False)
     directors.talk(of_kernel)
@@ -146,9 +155,8 @@ def test_connections_move_between_a_kernel_and_sluiced(lab):
     directors.start_daemons("--mcast-group ff05::81 --mcast-port 9000 --mcast-ttl 2 "
                             "--sync-maxlen 400")
     of_sluiced = [Conversation(client, family) for family in (4, 6)]
-    directors.talk(of_sluiced)
     told |= {conversation.port: "ESTABLISHED" for conversation in of_sluiced}
-    wait_until(lambda: directors.guest_ports() == told, "the kernel knows sluiced's connections")
+    directors.tell(of_sluiced, directors.guest_ports, told, "the kernel knows sluiced's connections")
     before = directors.guest_received()
     directors.give_addresses(to_guest=True)
     directors.talk(of_kernel + of_sluiced)
