@@ -41,7 +41,7 @@ DirectorMemory divide(Parts& parts, std::size_t connections) {
       parts.take<engine::EndpointTable::Entry>(DirectorMemory::endpoints_for(connections));
   memory.services = parts.take<engine::SavedService>(DirectorMemory::kServices);
   memory.destinations = parts.take<engine::SavedDestination>(DirectorMemory::kDestinations);
-  memory.mark_rules = parts.take<model::MarkRule>(DirectorMemory::kMarkRules);
+  memory.mark_rules = parts.take<model::MarkRule>(2 * DirectorMemory::kMarkRules);
   return memory;
 }
 

@@ -15,13 +15,13 @@ namespace {
 
 void restore_settings(DirectorState& state, const SavedGlobals& globals) {
   state.totals.restore(globals.totals, state.estimation_tick);
-  if (globals.has_settings == 0) return;
-  state.settings = globals.settings;
+  if (globals.settings.committed == 0) return;
+  state.settings = globals.settings.settings;
   state.defence.update(state.settings);
   auto& timeouts = state.connections.timeouts();
-  timeouts.tcp[static_cast<std::size_t>(TcpState::kEstablished)] = globals.timeouts.tcp;
-  timeouts.tcp[static_cast<std::size_t>(TcpState::kFinWait)] = globals.timeouts.tcp_fin;
-  timeouts.udp = globals.timeouts.udp;
+  timeouts.tcp[static_cast<std::size_t>(TcpState::kEstablished)] = globals.settings.timeouts.tcp;
+  timeouts.tcp[static_cast<std::size_t>(TcpState::kFinWait)] = globals.settings.timeouts.tcp_fin;
+  timeouts.udp = globals.settings.timeouts.udp;
 }
 
 // The committed entries, oldest first.
@@ -110,13 +110,15 @@ void restore_options(Director& director, std::span<const SavedService> saved) {
   }
 }
 
-void restore_mark_rules(Director& director, const DirectorMemory& memory) {
-  // Adding a rule writes it anew, where it was.
-  const auto count = std::min<std::size_t>(memory.globals->mark_rules, memory.mark_rules.size());
-  for (std::size_t i = 0; i < count; ++i) {
-    const auto rule = memory.mark_rules[i];
-    (void)director.add_mark_rule(rule);
-  }
+void restore_mark_rules(DirectorState& state) {
+  const auto& memory = state.saved.memory();
+  const auto room = memory.mark_rules.size() / 2;
+  const auto saved = memory.globals->mark_rules;
+  const auto table = memory.mark_rules.subspan(saved.table() * room, room);
+  const auto rules = table.first(std::min<std::size_t>(saved.count(), room));
+  // One that cannot be is left out.
+  for (const auto& rule : rules) (void)state.mark_rules.insert(rule, 0);
+  if (state.mark_rules.size() != rules.size()) state.saved.save(state.mark_rules, 1);
 }
 
 void acquire_virtual_ends(DirectorState& state) {
@@ -156,6 +158,7 @@ Adoption Director::adopt(Timestamp now) {
   auto& state = *state_;
   state.now = now;
   Adoption result;
+  state.saved.end_interrupted();
   const auto& memory = state.saved.memory();
   restore_settings(state, *memory.globals);
   result.services = restore_services(state);
@@ -170,7 +173,7 @@ Adoption Director::adopt(Timestamp now) {
   acquire_virtual_ends(state);
   result.destinations = enlist_destinations(state);
   result.connections = connections.table().size();
-  restore_mark_rules(*this, memory);
+  restore_mark_rules(state);
   update_mark_steering(state);
   state.is_adopted = true;
   return result;

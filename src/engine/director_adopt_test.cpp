@@ -86,7 +86,7 @@ TEST_F(Adoption, OfNothingIsRefused) {
 }
 
 TEST_F(Adoption, OfAnotherBuildIsRefused) {
-  memory_.globals.layout ^= 1U;
+  memory_->globals->layout ^= 1U;
   EXPECT_FALSE(lab_.director.can_adopt());
 }
 
@@ -195,18 +195,18 @@ TEST_F(Adoption, OfDamagedMemoryKeepsWhatIsWhole) {
     lab_.process(tcp(client6(port), vip6(80), net::kTcpSyn));
   }
   std::mt19937 random(20260101);
-  const auto damage = [&](auto& entries) {
-    auto bytes = std::as_writable_bytes(std::span(entries));
+  const auto damage = [&](auto entries) {
+    auto bytes = std::as_writable_bytes(entries);
     bytes[random() % std::min<std::size_t>(bytes.size(), 64 * 80)] =
         static_cast<std::byte>(random());
   };
   for (int round = 0; round < 300; ++round) {
     auto copy = memory_;
     for (int i = 0; i < 8; ++i) {
-      damage(copy.records);
-      damage(copy.virtual_ends);
-      damage(copy.real_ends);
-      damage(copy.destinations);
+      damage(copy->records);
+      damage(copy->virtual_ends);
+      damage(copy->real_ends);
+      damage(copy->destinations);
     }
     const auto next = successor(copy, lab_.now);
     for (unsigned port = 40000; port < 40050; ++port) {

@@ -77,11 +77,11 @@ void expire_orphans_if_asked(DirectorState& state) {
 
 void remove_service(DirectorState& state, const model::ServiceKey& key) {
   auto service = state.services.extract(key);
+  state.saved.forget(*service);  // first: without it, its destinations are nothing to a successor
   service->scheduler.reset();
   forget_options(state, *service);
   while (!service->destinations.empty()) remove(state, *service, *service->destinations.front());
   state.connections.virtual_ends().release(service->virtual_end, true);
-  state.saved.forget(*service);
   expire_orphans_if_asked(state);
 }
 

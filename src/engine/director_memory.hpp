@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -38,21 +40,45 @@ struct SavedDestination {
   std::uint32_t committed = 0;
 };
 
+struct SavedSettings {
+  Settings settings;
+  model::Timeouts timeouts;
+  std::uint32_t committed = 0;
+};
+
+/// An entry that is about to be written in its place: who finds it writes it there again.
+struct SavedAside {
+  static constexpr std::size_t kSize = 256;
+  enum class Kind : std::uint32_t { kNone, kService, kDestination, kSettings };
+  alignas(8) std::array<std::byte, kSize> entry{};
+  std::uint32_t index = 0;
+  Kind kind = Kind::kNone;  ///< written last
+};
+
+/// Which mark rules count: a count and, in the top bit, which of the two tables they are in.
+struct SavedRuleCount {
+  static constexpr std::uint32_t kSecondTable = 1U << 31;
+  std::uint32_t word = 0;
+  [[nodiscard]] std::uint32_t count() const noexcept { return word & ~kSecondTable; }
+  [[nodiscard]] std::uint32_t table() const noexcept { return word >> 31U; }
+};
+
 struct SavedGlobals {
   std::uint64_t layout = 0;  ///< DirectorMemory::kLayout, once all is set up
   std::uint32_t connections = 0;
-  std::uint32_t has_settings = 0;
-  Settings settings;
-  model::Timeouts timeouts;
+  SavedRuleCount mark_rules;
+  SavedSettings settings;
   model::Counters totals;
-  std::uint32_t mark_rules = 0;  ///< how many there are in DirectorMemory::mark_rules
+  SavedAside aside;
 };
 
 /// Memory that outlives the process: a director leaves there, at every moment, all that its
 /// successor needs to go on. Without it (all empty) the director keeps to its own memory.
 ///
-/// Entries have a commit word that is written last and cleared first, so that a process may end at
-/// any instruction. Everything else (hash chains, timers, counts) is made anew from them.
+/// The process may end at any instruction, and nothing that was acknowledged is lost by it: a
+/// connection has a commit word that is written last; what is written over is written aside first
+/// (SavedAside); lists change in a second table. Everything else (hash chains, timers, counts) is
+/// made anew.
 struct DirectorMemory {
   /// Of services and destinations that are remembered; those beyond are not.
   static constexpr std::size_t kServices = 1U << 15;
@@ -60,7 +86,7 @@ struct DirectorMemory {
   static constexpr std::size_t kMarkRules = 1U << 14;
   /// Changes with every struct that lies in the memory: another build does not misread it.
   static constexpr std::uint64_t kLayout =
-      1 + sizeof(model::MarkRule) * 977 + (sizeof(ConnectionRecord) << 8U) +
+      2 + sizeof(model::MarkRule) * 977 + (sizeof(ConnectionRecord) << 8U) +
       (sizeof(EndpointTable::Entry) << 16U) + (sizeof(SavedService) << 24U) +
       (sizeof(SavedDestination) << 36U) + (std::uint64_t{sizeof(SavedGlobals)} << 48U) +
       FLOW_LAYOUT;
@@ -70,7 +96,7 @@ struct DirectorMemory {
   std::span<EndpointTable::Entry> real_ends;
   std::span<SavedService> services;
   std::span<SavedDestination> destinations;
-  std::span<model::MarkRule> mark_rules;  ///< in their order
+  std::span<model::MarkRule> mark_rules;  ///< two tables, each in the order of the rules
   SavedGlobals* globals = nullptr;
 
   /// Entries that the endpoint tables of a director with so many connections have.
@@ -85,6 +111,9 @@ struct DirectorMemory {
            globals->connections + std::size_t{1} == records.size();
   }
 };
+static_assert(sizeof(SavedService) <= SavedAside::kSize &&
+              sizeof(SavedDestination) <= SavedAside::kSize &&
+              sizeof(SavedSettings) <= SavedAside::kSize);
 static_assert(std::is_trivially_copyable_v<SavedService>);
 static_assert(std::is_trivially_copyable_v<SavedDestination>);
 static_assert(std::is_trivially_copyable_v<SavedGlobals>);

@@ -102,7 +102,9 @@ void EndpointTable::empty_slot(std::uint32_t slot) noexcept {
 
 void EndpointTable::begin_adoption() noexcept {
   next_fresh_ = capacity_ + 1;
-  for (auto& entry : entries_) entry.references = 0;
+  for (auto& entry : entries_) {
+    if (entry.references != 0) entry.references = 0;  // leaves pages alone that were never used
+  }
 }
 
 bool EndpointTable::can_adopt(EndpointId id) const noexcept {

@@ -18,6 +18,8 @@ class SavedConfiguration {
 
   /// The memory is this director's now, and has nothing in it.
   void begin() noexcept;
+  /// The process before may have ended in the middle of a change: completes it.
+  void end_interrupted() noexcept;
   void save(Service& service) noexcept;
   void forget(const Service& service) noexcept;
   /// `fast`: what of XDP's counters is in the destination's.
