@@ -324,7 +324,8 @@ std::vector<wire::InterfaceStatus> Daemon::State::interfaces() const {
                    .counters = {{"queues", interface.queues},
                                 {"packets_received", interface.packets_received},
                                 {"packets_sent", interface.packets_sent},
-                                {"receive_drops", interface.receive_drops}}});
+                                {"receive_drops", interface.receive_drops},
+                                {"unfinished_checksums", interface.unfinished_checksums}}});
     const auto& by_queue = interface.received_by_queue;
     for (std::size_t queue = 0; by_queue.size() > 1 && queue < by_queue.size(); ++queue) {
       if (queue == kToldQueues) break;

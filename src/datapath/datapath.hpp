@@ -41,6 +41,9 @@ struct InterfaceStatus {
   std::vector<std::uint64_t> received_by_queue = {};
   std::uint64_t packets_sent = 0;
   std::uint64_t receive_drops = 0;  ///< of AF_XDP: ring full, no frame
+  /// Of a veth with native XDP, while the fast path is on: frames whose checksum the peer left to
+  /// its device. XDP leaves them to the engine.
+  std::uint64_t unfinished_checksums = 0;
 };
 
 /// A counter of the data path as a whole.

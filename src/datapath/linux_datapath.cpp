@@ -97,6 +97,10 @@ std::size_t LinuxDatapath::receive(std::size_t interface, XskPort& port, std::si
     burst[i].packet = packet_in(frames[i]);
     burst[i].ingress = interfaces_[interface].opened->id();
   }
+  auto& served = *interfaces_[interface].opened;
+  if (served.counts_checksums() && director_.settings().fast_path != 0) {
+    for (std::size_t i = 0; i < count; ++i) served.note_checksum(burst[i].packet.bytes());
+  }
   director_.prepare(std::span(burst).first(count));
   for (std::size_t i = 0; i < count; ++i) {
     if (join(port, frames[i], origin)) continue;
@@ -224,6 +228,7 @@ std::vector<DatapathCounter> LinuxDatapath::counters() const {
   const auto steered = program_->counters();
   const auto fast = director_.fast_path_status();
   return {{"xdp_forwarded", steered[STEER_FORWARDED]},
+          {"xdp_forwarded_by_busiest", program_->most_by_one(STEER_FORWARDED)},
           {"xdp_flows", fast.flows},
           {"xdp_flow_ends", fast.ends},
           {"xdp_flows_refused", fast.refused},

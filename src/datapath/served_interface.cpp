@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "datapath/partial_checksum.hpp"
+
 namespace lb::datapath {
 namespace {
 
@@ -81,6 +83,7 @@ ServedInterface::~ServedInterface() { program_.remove_interface(id()); }
 
 InterfaceStatus ServedInterface::status() const {
   InterfaceStatus result{.name = name(), .xdp_mode = is_native() ? "native" : "generic"};
+  result.unfinished_checksums = unfinished_checksums_;
   result.queues = static_cast<std::uint32_t>(ports_.size());
   for (const auto& port : ports_) {
     result.packets_received += port->counters().received;
@@ -89,6 +92,10 @@ InterfaceStatus ServedInterface::status() const {
     result.receive_drops += port->receive_drops();
   }
   return result;
+}
+
+void ServedInterface::note_checksum(std::span<const std::byte> frame) noexcept {
+  if (find_partial_checksum(frame)) ++unfinished_checksums_;
 }
 
 void ServedInterface::watch_drops(const Log& log) {

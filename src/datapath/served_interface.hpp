@@ -48,6 +48,11 @@ class ServedInterface {
     return *ports_[queue % sending_ports_];
   }
   [[nodiscard]] InterfaceStatus status() const;
+  /// Whether `note_checksum` is to see the frames that come.
+  [[nodiscard]] bool counts_checksums() const noexcept {
+    return is_native() && plan_.link.kind == "veth";
+  }
+  void note_checksum(std::span<const std::byte> frame) noexcept;
   /// Says once that frames were lost on the way to the sockets, and why they may have been.
   void watch_drops(const Log& log);
 
@@ -64,6 +69,7 @@ class ServedInterface {
   Umem umem_;
   std::vector<std::unique_ptr<XskPort>> ports_;
   std::size_t sending_ports_ = 1;
+  std::uint64_t unfinished_checksums_ = 0;
   bool has_told_drops_ = false;
 };
 

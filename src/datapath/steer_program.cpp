@@ -266,17 +266,27 @@ SteeringMaps::Maps SteerProgram::endpoint_maps() const noexcept {
           .addresses = ::bpf_map__fd(object_->maps.addresses)};
 }
 
+std::vector<std::uint64_t> SteerProgram::by_cpu(std::uint32_t which) const {
+  std::vector<std::uint64_t> values(
+      static_cast<std::size_t>(std::max(libbpf_num_possible_cpus(), 1)));
+  if (::bpf_map_lookup_elem(::bpf_map__fd(object_->maps.counters), &which, values.data()) != 0) {
+    values.clear();
+  }
+  return values;
+}
+
 std::array<std::uint64_t, STEER_COUNTERS> SteerProgram::counters() const {
   std::array<std::uint64_t, STEER_COUNTERS> result{};
-  std::vector<std::uint64_t> by_cpu(
-      static_cast<std::size_t>(std::max(libbpf_num_possible_cpus(), 1)));
   for (std::uint32_t which = 0; which < STEER_COUNTERS; ++which) {
-    if (::bpf_map_lookup_elem(::bpf_map__fd(object_->maps.counters), &which, by_cpu.data()) != 0) {
-      continue;
-    }
-    for (const auto value : by_cpu) result[which] += value;
+    for (const auto value : by_cpu(which)) result[which] += value;
   }
   return result;
+}
+
+std::uint64_t SteerProgram::most_by_one(steer_counter which) const {
+  std::uint64_t most = 0;
+  for (const auto value : by_cpu(which)) most = std::max(most, value);
+  return most;
 }
 
 }  // namespace lb::datapath

@@ -73,9 +73,13 @@ class SteerProgram {
   }
   /// Counters by `steer_counter`, summed over all CPUs.
   [[nodiscard]] std::array<std::uint64_t, STEER_COUNTERS> counters() const;
+  /// The part of a counter that the CPU with the largest has counted.
+  [[nodiscard]] std::uint64_t most_by_one(steer_counter which) const;
 
  private:
   SteerProgram() = default;
+  /// The values of a counter; none if they can't be read.
+  [[nodiscard]] std::vector<std::uint64_t> by_cpu(std::uint32_t which) const;
   [[nodiscard]] Outcome<FileDescriptor> create_link(std::uint32_t ifindex,
                                                     std::uint32_t flags) const;
   [[nodiscard]] std::optional<Attachment> take_over(std::uint32_t ifindex) const;

@@ -37,7 +37,7 @@ LB_SERVER_CHECK(server_strips_tunnels);
 // device_checks.cpp
 LB_DIRECTOR_CHECK(interfaces_are_served);
 LB_DIRECTOR_CHECK(xdp_is_native);
-LB_DIRECTOR_CHECK(veth_makes_no_giants);
+LB_DIRECTOR_CHECK(veth_peers_finish_frames);
 LB_DIRECTOR_CHECK(queues_share);
 
 // load_checks.cpp

@@ -354,6 +354,30 @@ TEST_F(ChecksTest, VethOffload) {
   EXPECT_THAT(found(), ElementsAre("warning xdp-generic"));
 }
 
+TEST_F(ChecksTest, UnfinishedChecksums) {
+  be_director();
+  auto& counters = facts_.director->status.interfaces[0].counters;
+  counters = {{"unfinished_checksums", 999}};
+  EXPECT_THAT(found(), IsEmpty());
+  counters = {{"unfinished_checksums", 1000}};
+  EXPECT_THAT(found(), ElementsAre("warning veth-offload"));
+  EXPECT_THAT(words(), HasSubstr("eth0 is a veth whose peer left the checksums of 1000 frames"));
+}
+
+TEST_F(ChecksTest, OneProcessor) {
+  be_director();
+  auto& counters = facts_.director->status.director.counters;
+  counters = {{"xdp_forwarded", 9999}, {"xdp_forwarded_by_busiest", 9999}};
+  EXPECT_THAT(found(), IsEmpty());  // too few to tell
+  counters = {{"xdp_forwarded", 20000}, {"xdp_forwarded_by_busiest", 18001}};
+  EXPECT_THAT(found(), ElementsAre("warning one-queue"));
+  counters[1].value = 18000;
+  EXPECT_THAT(found(), IsEmpty());
+  counters[1].value = 20000;
+  facts_.processors = 1;
+  EXPECT_THAT(found(), IsEmpty());
+}
+
 TEST_F(ChecksTest, OneQueue) {
   be_director();
   auto& counters = facts_.director->status.interfaces[0].counters;

@@ -12,11 +12,23 @@ namespace {
 
 constexpr int kVethTakesLarge = 6009;  // Linux 6.9: AF_XDP takes large frames of veth in parts
 constexpr std::uint64_t kTellingPackets = 10000;
+constexpr std::uint64_t kTellingChecksums = 1000;
 constexpr std::uint64_t kMostPercent = 90;
 
 bool is_served(const DirectorFacts& director, const std::string& name) {
   return std::any_of(director.status.interfaces.begin(), director.status.interfaces.end(),
                      [&](const auto& one) { return one.name == name && one.xdp_mode != "none"; });
+}
+
+std::uint64_t value_of(const std::vector<wire::NamedCounter>& counters, std::string_view name) {
+  const auto found = std::find_if(counters.begin(), counters.end(),
+                                  [&](const auto& one) { return one.name == name; });
+  return found == counters.end() ? 0 : found->value;
+}
+
+/// Nearly all of something is one part's.
+bool is_lopsided(std::uint64_t most, std::uint64_t total) {
+  return total >= kTellingPackets && most > total / 100 * kMostPercent;
 }
 
 /// What its driver lacks, in words.
@@ -90,7 +102,19 @@ void xdp_is_native(const DirectorFacts& director, const Facts& facts, Findings& 
   }
 }
 
-void veth_makes_no_giants(const DirectorFacts& director, const Facts& facts, Findings& findings) {
+void veth_peers_finish_frames(const DirectorFacts& director, const Facts& facts,
+                              Findings& findings) {
+  for (const auto& one : director.status.interfaces) {
+    const auto unfinished = value_of(one.counters, "unfinished_checksums");
+    if (unfinished >= kTellingChecksums) {
+      findings.warning(
+          fmt::format("{} is a veth whose peer left the checksums of {} frames to a device: XDP "
+                      "can't forward such by itself, and each takes the longer way by the engine",
+                      one.name, unfinished),
+          "where the packets are made (the peer's namespace, or behind its bridge): ethtool -K IF "
+          "tx off");
+    }
+  }
   if (facts.kernel == 0 || facts.kernel >= kVethTakesLarge) return;
   for (const auto& one : director.status.interfaces) {
     const auto* link = host::find_link(facts.links, one.name);
@@ -104,6 +128,18 @@ void veth_makes_no_giants(const DirectorFacts& director, const Facts& facts, Fin
 }
 
 void queues_share(const DirectorFacts& director, const Facts& facts, Findings& findings) {
+  const auto& counters = director.status.director.counters;
+  const auto forwarded = value_of(counters, "xdp_forwarded");
+  const auto most_by_one = value_of(counters, "xdp_forwarded_by_busiest");
+  if (facts.processors > 1 && is_lopsided(most_by_one, forwarded)) {
+    findings.warning(
+        fmt::format("one of {} processors does nearly all that XDP forwards ({} of {} packets): "
+                    "the packets come by one receive queue, or the interrupts of all queues are "
+                    "one processor's",
+                    facts.processors, most_by_one, forwarded),
+        "look at the queues (ethtool -l IF, ethtool -x IF), at /proc/interrupts and at "
+        "/proc/irq/*/smp_affinity");
+  }
   for (const auto& one : director.status.interfaces) {
     std::uint64_t total = 0;
     std::uint64_t most = 0;
@@ -114,7 +150,7 @@ void queues_share(const DirectorFacts& director, const Facts& facts, Findings& f
       total += counter.value;
       most = std::max(most, counter.value);
     }
-    if (queues > 1 && total >= kTellingPackets && most * 100 > total * kMostPercent) {
+    if (queues > 1 && is_lopsided(most, total)) {
       findings.warning(
           fmt::format(
               "one of the {} receive queues of {} gets {} of {} packets: the others are idle",

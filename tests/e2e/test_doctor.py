@@ -3,9 +3,12 @@
 
 import contextlib
 import json
+import os
 
-from cluster import DIRECTOR, INSIDE, VIP, Cluster, bracketed, server_address
-from lab import BIN, Sluiced
+import pytest
+
+from cluster import CLIENT, DIRECTOR, INSIDE, VIP, Cluster, bracketed, server_address
+from lab import BIN, HERE, PYTHON, Sluiced, execute, wait_until
 
 
 def examine(node, *words, program="sluice"):
@@ -185,6 +188,195 @@ def test_a_tunnel_that_is_too_small(lab):
         director.address("clients", f"{VIP[family]}/{length}")
     found = examine(director)
     assert "tunnel-mtu" not in found, found
+
+
+def status_counter(node, name, interface=None):
+    status = json.loads(node.attempt(BIN / "sluice", "status", "--json").stdout)
+    if interface is None:
+        return status["counters"][name]
+    return next(one for one in status["interfaces"] if one["name"] == interface)["counters"][name]
+
+
+def send_datagrams(node, address, ports, each, *prefix):
+    """Sends `each` datagrams from each of `ports` ports of `node` to port 80 of `address`."""
+    node.run(*prefix, PYTHON, HERE / "datagrams.py", address, ports, each)
+
+
+def drop_answers(server):
+    """Takes datagrams of services without an answer, which would pass the director as well."""
+    server.run("nft", "add table ip quiet; add chain ip quiet input "
+               "{ type filter hook input priority 0; policy accept; }; "
+               "add rule ip quiet input udp dport 80 drop")
+
+
+def queued_cable(lab, node, interface, other, other_interface, queues):
+    """A cable of two nodes whose ends have several queues."""
+    execute(["ip", "link", "add", interface, "netns", node.namespace, "numrxqueues", queues,
+             "numtxqueues", queues, "type", "veth", "peer", "name", other_interface, "netns",
+             other.namespace, "numrxqueues", queues, "numtxqueues", queues])
+    for end, name in ((node, interface), (other, other_interface)):
+        end.run("ip", "link", "set", name, "up")
+        end.interfaces.append(name)
+
+
+def test_all_traffic_on_one_queue(lab):
+    """One flow fills one of four queues; many share them."""
+    client, director, server = lab.node("client"), lab.node("director"), lab.node("rs1")
+    queued_cable(lab, director, "eth0", client, "eth0", 4)
+    queued_cable(lab, director, "eth1", server, "eth0", 4)
+    client.address("eth0", f"{CLIENT[4]}/24")
+    director.address("eth0", f"{DIRECTOR[4]}/24", f"{VIP[4]}/32")
+    director.address("eth1", f"{INSIDE[4]}/24")
+    server.address("eth0", f"{server_address(1, 4)}/24")
+    server.address("lo", f"{VIP[4]}/32")
+    server.sysctl("net.ipv4.conf.all.arp_ignore", 1)
+    drop_answers(server)
+    sluiced = Sluiced(director, "--fast-path", "off")
+    sluiced.ipvsadm(f"-A -u {VIP[4]}:80")
+    sluiced.ipvsadm(f"-a -u {VIP[4]}:80 -r {server_address(1, 4)} -g")
+
+    def received():
+        return status_counter(director, "packets_received", "eth0")
+
+    assert examine(director) == {}
+    send_datagrams(client, VIP[4], 1, 15000)
+    wait_until(lambda: received() > 10000, "the flood has come")
+    expect_only(director, "one-queue", severity="warning", text="of the 4 receive queues of eth0")
+    sluiced.stop()
+    sluiced = Sluiced(director, "--fast-path", "off")
+    sluiced.ipvsadm(f"-A -u {VIP[4]}:80")
+    sluiced.ipvsadm(f"-a -u {VIP[4]}:80 -r {server_address(1, 4)} -g")
+    send_datagrams(client, VIP[4], 200, 75)
+    wait_until(lambda: received() > 10000, "the flood has come")
+    assert examine(director) == {}
+
+
+def test_all_traffic_on_one_processor(lab):
+    """What XDP forwards is counted where it runs: with veth, on the sender's processor."""
+    processors = sorted(os.sched_getaffinity(0))
+    if len(processors) < 2:
+        pytest.skip("one processor: nothing to share")
+    cluster = Cluster(lab, "dr", servers=1, fast=True)
+    cluster.start()
+    cluster.add_service(4, protocol="-u")
+    drop_answers(cluster.servers[0])
+
+    def forwarded(name="xdp_forwarded"):
+        return status_counter(cluster.director, name)
+
+    def send(processor):
+        send_datagrams(cluster.client, VIP[4], 4, 5000, "taskset", "-c", processor)
+
+    assert examine(cluster.director) == {}
+    send(processors[0])
+    wait_until(lambda: forwarded() > 15000, "XDP forwards")
+    # Interrupts of another processor may have had a share.
+    wait_until(lambda: send(processors[0]) or forwarded("xdp_forwarded_by_busiest") >
+               0.95 * forwarded(), "one processor does it", seconds=30)
+    expect_only(cluster.director, "one-queue", severity="warning", text="does nearly all")
+    wait_until(lambda: send(processors[1]) or forwarded("xdp_forwarded_by_busiest") <
+               0.85 * forwarded(), "two share it", seconds=30)
+    assert examine(cluster.director) == {}
+
+
+@pytest.mark.parametrize("is_left", [True, False])
+def test_checksums_left_to_a_veth(lab, is_left):
+    cluster = Cluster(lab, "dr", servers=1, fast=True)
+    if is_left:
+        cluster.client.run("ethtool", "-K", "eth0", "tx", "on")
+    cluster.start()
+    cluster.add_service(4, protocol="-u")
+    drop_answers(cluster.servers[0])
+    assert examine(cluster.director) == {}
+    send_datagrams(cluster.client, VIP[4], 4, 1000)
+    if is_left:
+        wait_until(lambda: status_counter(cluster.director, "packets_received", "eth0") > 1000,
+                   "the engine has them")
+        expect_only(cluster.director, "veth-offload", severity="warning",
+                    text="eth0 is a veth whose peer left the checksums")
+    else:
+        wait_until(lambda: status_counter(cluster.director, "xdp_forwarded") > 1000,
+                   "XDP forwards them")
+        assert examine(cluster.director) == {}
+
+
+def test_a_driver_without_xdp(lab):
+    """A macvlan takes the place of the director's interface; its driver knows no XDP."""
+    cluster = Cluster(lab, "dr", servers=1)
+    director = cluster.director
+    director.run("ip", "link", "add", "link", "eth0", "name", "mac0", "type", "macvlan")
+    for family, length in ((4, 32), (6, 128)):
+        director.run("ip", "address", "del", f"{VIP[family]}/{length}", "dev", "eth0")
+    director.address("mac0", f"{VIP[4]}/32")
+    for name, value in (("arp_ignore", 1), ("arp_announce", 2)):
+        director.sysctl(f"net.ipv4.conf.all.{name}", value)
+    director.run("ip", "link", "set", "mac0", "up")
+    cluster.sluiced = Sluiced(director, interfaces=["eth0", "mac0"])
+    cluster.add_service(4)
+    expect_only(director, "xdp-generic", severity="warning",
+                text="the driver (macvlan) has no native XDP")
+    cluster.sluiced.stop()
+    cluster.sluiced = Sluiced(director, interfaces=["eth0"])
+    director.run("ip", "link", "del", "mac0")
+    director.address("eth0", f"{VIP[4]}/32")
+    cluster.add_service(4)
+    assert examine(director) == {}
+
+
+def fill_conntrack(node, interface):
+    """Has netfilter follow more connections than nine tenths of its table (the limit is the
+    machine's, the table this host's)."""
+    most = int(node.run("sysctl", "-n", "net.netfilter.nf_conntrack_max"))
+    if most > 1_000_000:
+        pytest.skip(f"a table of {most} connections takes too long to fill")
+    node.run("ip", "neigh", "replace", "10.0.0.99", "lladdr", "02:00:00:00:00:99", "dev",
+             interface)
+    node.run(PYTHON, HERE / "datagrams.py", "--everywhere", "10.0.0.99", most * 92 // 100)
+
+
+@pytest.mark.parametrize("role", ["director", "server"])
+def test_a_full_connection_tracking_table(lab, role):
+    cluster = start(lab, "nat", arms=2)
+    server = cluster.servers[0]
+    server.sysctl("net.ipv4.conf.all.accept_redirects", 0)
+    node, interface, words = (cluster.director, "eth1", ()) if role == "director" else (
+        server, "eth0", ("--mode", "nat", "--vip", VIP[4], "--director", INSIDE[4]))
+    node.run("nft", "add table ip track; add chain ip track output "
+             "{ type filter hook output priority 0; policy accept; }; "
+             "add rule ip track output ct state established counter")
+    assert examine(node, *words) == {}
+    fill_conntrack(node, interface)
+    expect_only(node, "conntrack", *words, severity="warning", text="nf_conntrack_max")
+    node.run("conntrack", "--flush")
+    assert examine(node, *words) == {}
+
+
+def test_firewalls_of_a_director(lab):
+    cluster = start(lab, "dr")
+    director = cluster.director
+    assert examine(director) == {}
+
+    # The old iptables.
+    director.run("iptables-legacy", "-A", "INPUT", "-m", "conntrack", "--ctstate", "INVALID",
+                 "-j", "DROP")
+    expect_only(director, "firewall", severity="note", text="do not pass them")
+
+
+def test_a_firewall_before_a_server_on_the_director(lab):
+    cluster = start(lab, "dr")
+    director = cluster.director
+    director.run("nft", "add table inet filter; add chain inet filter input "
+                 "{ type filter hook input priority 0; policy drop; }; "
+                 "add rule inet filter input ct state established,related accept; "
+                 "add rule inet filter input meta l4proto { icmp, icmpv6 } accept")
+    expect_only(director, "firewall", severity="note")  # no server here is behind it
+    cluster.sluiced.ipvsadm(f"-a -t {VIP[4]}:80 -r 127.0.0.1:80 -m")
+    found = examine(director)
+    assert list(found) == ["firewall"], found
+    assert [one["severity"] for one in found["firewall"]] == ["note", "warning"]
+    assert "inet filter input drops what no rule accepts" in found["firewall"][1]["what"]
+    director.run("nft", "flush ruleset")
+    assert examine(director) == {}
 
 
 def test_faults_of_a_real_server(lab):
