@@ -272,10 +272,10 @@ def test_all_traffic_on_one_processor(lab):
     wait_until(lambda: forwarded() > 15000, "XDP forwards")
     # Interrupts of another processor may have had a share.
     wait_until(lambda: send(processors[0]) or forwarded("xdp_forwarded_by_busiest") >
-               0.95 * forwarded(), "one processor does it", seconds=30)
+               0.95 * forwarded(), "one processor does it", seconds=60)
     expect_only(cluster.director, "one-queue", severity="warning", text="does nearly all")
     wait_until(lambda: send(processors[1]) or forwarded("xdp_forwarded_by_busiest") <
-               0.85 * forwarded(), "two share it", seconds=30)
+               0.85 * forwarded(), "two share it", seconds=60)
     assert examine(cluster.director) == {}
 
 
