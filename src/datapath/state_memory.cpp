@@ -42,6 +42,7 @@ DirectorMemory divide(Parts& parts, std::size_t connections) {
   memory.services = parts.take<engine::SavedService>(DirectorMemory::kServices);
   memory.destinations = parts.take<engine::SavedDestination>(DirectorMemory::kDestinations);
   memory.mark_rules = parts.take<model::MarkRule>(2 * DirectorMemory::kMarkRules);
+  memory.snat_rules = parts.take<engine::SavedSnatRule>(DirectorMemory::kSnatRules);
   return memory;
 }
 

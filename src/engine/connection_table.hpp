@@ -35,6 +35,8 @@ enum ConnectionFlag : std::uint32_t {
   kConnectionUnbound = 1U << 11,      ///< from the sync daemon; its destination is not there yet
   kConnectionFastRequest = 1U << 12,  ///< XDP knows the flow from the client
   kConnectionFastReply = 1U << 13,    ///< XDP knows the flow from the real server
+  kConnectionSnat = 1U << 14,         ///< of a SNAT rule: the real end is an inside host
+  kConnectionFromInside = 1U << 15,   ///< of SNAT, and opened by the inside host
 };
 
 /// What the director remembers of a connection or template: one cache line, no pointers, so

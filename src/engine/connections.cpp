@@ -26,8 +26,10 @@ bool is_template(const ConnectionRecord& record) {
 }
 
 // Endpoints of marks are no addresses; nothing can be steered by them.
+// Packets of SNAT are steered by the prefixes of rules, not one by one.
 bool is_steerable(const ConnectionRecord& record) {
-  return record.protocol != net::Protocol::kIp && !is_template(record);
+  return record.protocol != net::Protocol::kIp && !is_template(record) &&
+         (record.flags & kConnectionSnat) == 0;
 }
 
 bool is_masquerading(const ConnectionRecord& record) {
@@ -37,8 +39,18 @@ bool is_masquerading(const ConnectionRecord& record) {
 // Only where addresses are translated is there anything to do for FTP.
 bool is_ftp_control(const ConnectionPlan& plan, const ConnectionRecord& record) {
   return plan.protocol == net::Protocol::kTcp && is_masquerading(record) && !is_template(record) &&
-         plan.virtual_end.port.to_host() == kFtpPort;
+         (record.flags & kConnectionSnat) == 0 && plan.virtual_end.port.to_host() == kFtpPort;
 }
+
+// A client of a SNAT rule is counted under its address and the number of the rule's account, which
+// is free again only when no connection refers to it.
+struct ClientKey {
+  explicit ClientKey(const Destination& account)
+      : protocol(static_cast<net::Protocol>(static_cast<std::uint8_t>(account.id >> 16U))),
+        port(net::Port::from_host(static_cast<std::uint16_t>(account.id))) {}
+  net::Protocol protocol;
+  net::Port port;
+};
 
 void update_overload_after_bind(Destination& destination) {
   const auto total = destination.active_connections + destination.inactive_connections;
@@ -73,6 +85,7 @@ Connections::Connections(std::uint32_t capacity, const std::array<std::uint64_t,
       real_ends_(SteeredEndpoint::Side::kReal, capacity + DirectorMemory::kConfiguredEndpoints,
                  hash_key, memory.real_ends),
       destinations_(destinations),
+      hash_key_(hash_key),
       template_keys_(table_.capacity(), hash_key),
       ftp_sessions_(std::size_t{table_.capacity()} + 1) {}
 
@@ -110,6 +123,7 @@ ConnectionId Connections::open(const ConnectionPlan& plan, Timestamp now) noexce
     (*sync_marks_)[id] = {.told_expiry_ms = to_ms(now), .fwmark = 0, .told_state = 0, .repeats = 0};
   }
   if (plan.destination != nullptr) bind(record, *plan.destination);
+  if ((record.flags & kConnectionSnat) != 0) count_snat_client(record);
   if ((record.flags & kConnectionOnePacket) == 0) {
     touch(id, now);
     file(id, now);
@@ -144,7 +158,10 @@ bool Connections::is_adoptable(const ConnectionRecord& record) const noexcept {
                                                                 : std::size_t{1} << 8U;
   if (record.state >= states) return false;
   if (record.destination == 0) return record.method == model::ForwardingMethod::kBypass;
-  return destinations_.contains(record.destination);
+  if (!destinations_.contains(record.destination)) return false;
+  // Connections of a SNAT rule go with it.
+  const bool has_rule = destinations_.at(record.destination).snat_slot != 0;
+  return has_rule == ((record.flags & kConnectionSnat) != 0);
 }
 
 std::size_t Connections::adopt(Timestamp now) noexcept {
@@ -177,6 +194,7 @@ void Connections::resume(ConnectionId id, Timestamp now) noexcept {
     record.control = 0;
   }
   if (record.destination != 0) count_bound(record, destinations_.at(record.destination));
+  if ((record.flags & kConnectionSnat) != 0) count_snat_client(record);
   table_.file(id, is_masquerading(record) && !is_template(record));
   // A state's longest time: nothing that was left keeps its place for ever.
   const auto latest = to_ms(now) + std::int64_t{record.timeout_s} * 1000;
@@ -224,8 +242,8 @@ ConnectionId Connections::find(net::Protocol protocol, const net::Endpoint& clie
 ConnectionId Connections::find_reply(net::Protocol protocol, const net::Endpoint& real_end,
                                      const net::Endpoint& client,
                                      const Ahead& ahead) const noexcept {
-  // Whoever is filed for replies has asked to be steered by its real end.
-  const auto end = real_ends_.find_steered(protocol, real_end.address, real_end.port);
+  // Whoever is filed for replies has asked to be steered by its real end, but for SNAT.
+  const auto end = find_real_end(protocol, real_end);
   if (end == 0) return 0;
   const auto hash = ahead.end != 0 && ahead.is_answer
                         ? ahead.client_hash
@@ -235,7 +253,7 @@ ConnectionId Connections::find_reply(net::Protocol protocol, const net::Endpoint
 
 Ahead Connections::look_ahead(net::Protocol protocol, const net::Endpoint& source,
                               const net::Endpoint& destination) const noexcept {
-  Ahead ahead{.end = real_ends_.find_steered(protocol, source.address, source.port)};
+  Ahead ahead{.end = find_real_end(protocol, source)};
   ahead.is_answer = ahead.end != 0;
   if (!ahead.is_answer) {
     ahead.end = virtual_ends_.find(protocol, destination.address, destination.port);
@@ -321,6 +339,34 @@ void Connections::bind_late(ConnectionId id, Destination& destination, Timestamp
   }
   record.flags &= ~std::uint32_t{kConnectionUnbound};
   bind(record, destination);
+}
+
+void Connections::keep_snat_clients() {
+  if (!snat_clients_) snat_clients_.emplace(table_.capacity(), hash_key_);
+}
+
+std::uint32_t Connections::snat_connections(const net::IpAddress& inside,
+                                            const Destination& account) const noexcept {
+  const ClientKey key(account);
+  const auto id = snat_clients_->find(key.protocol, inside, key.port);
+  return id == 0 ? 0 : snat_clients_->at(id).references;
+}
+
+void Connections::count_snat_client(const ConnectionRecord& record) noexcept {
+  ++snat_count_;
+  auto& rule = destinations_.at(record.destination);
+  const ClientKey key(rule);
+  // There are as many entries as connections.
+  const auto id = snat_clients_->acquire(key.protocol, real_end(record).address, key.port);
+  if (snat_clients_->at(id).references == 1) ++rule.snat_clients;
+}
+
+void Connections::uncount_snat_client(const ConnectionRecord& record) noexcept {
+  --snat_count_;
+  auto& rule = destinations_.at(record.destination);
+  const ClientKey key(rule);
+  const auto id = snat_clients_->find(key.protocol, real_end(record).address, key.port);
+  if (id != 0 && snat_clients_->release(id)) --rule.snat_clients;
 }
 
 void Connections::keep_sync_marks() {
@@ -463,6 +509,7 @@ void Connections::destroy(ConnectionId id, Timestamp now) noexcept {
   withdraw(id, now);
   auto& record = table_.at(id);
   timers_.disarm(id);
+  if ((record.flags & kConnectionSnat) != 0) uncount_snat_client(record);
   unbind(record);
   table_.unfile(id);
   if ((record.flags & kConnectionKeyed) != 0) template_keys_.remove(id);

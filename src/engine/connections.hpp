@@ -115,6 +115,11 @@ class Connections {
   void set_activity(ConnectionId id, bool is_active) noexcept;
   /// Binds a connection opened without a destination, which takes on its forwarding method.
   void bind_late(ConnectionId id, Destination& destination, Timestamp now) noexcept;
+  /// Counts the connections of inside hosts from now on. To be called before there are any.
+  void keep_snat_clients();
+  /// Connections that `inside` has by the SNAT rule with that account.
+  [[nodiscard]] std::uint32_t snat_connections(const net::IpAddress& inside,
+                                               const Destination& account) const noexcept;
   /// Has sync marks from now on.
   void keep_sync_marks();
   /// Its mark; only after `keep_sync_marks`.
@@ -171,8 +176,15 @@ class Connections {
   [[nodiscard]] std::uint64_t expired() const noexcept { return expired_; }
 
  private:
+  [[nodiscard]] EndpointId find_real_end(net::Protocol protocol,
+                                         const net::Endpoint& end) const noexcept {
+    return snat_count_ != 0 ? real_ends_.find(protocol, end.address, end.port)
+                            : real_ends_.find_steered(protocol, end.address, end.port);
+  }
   [[nodiscard]] bool is_adoptable(const ConnectionRecord& record) const noexcept;
   void resume(ConnectionId id, Timestamp now) noexcept;
+  void count_snat_client(const ConnectionRecord& record) noexcept;
+  void uncount_snat_client(const ConnectionRecord& record) noexcept;
   void count_bound(const ConnectionRecord& record, Destination& destination) noexcept;
   void bind(ConnectionRecord& record, Destination& destination) noexcept;
   void unbind(ConnectionRecord& record) noexcept;
@@ -189,13 +201,16 @@ class Connections {
   SteeredEnds virtual_ends_;
   SteeredEnds real_ends_;
   DestinationTable& destinations_;
+  std::array<std::uint64_t, 2> hash_key_;
   ProtocolTimeouts timeouts_;
   TemplateKeys template_keys_;
   ZeroedArray<FtpSession> ftp_sessions_;             // by connection; most are never touched
   std::optional<ZeroedArray<SyncMark>> sync_marks_;  // by connection
   ProlongationListener* prolongation_listener_ = nullptr;
   FastPath* fast_path_ = nullptr;
-  std::uint32_t without_client_port_ = 0;  // connections; 0 saves the second look-up
+  std::optional<EndpointTable> snat_clients_;  // (rule, inside address), by connection
+  std::uint32_t snat_count_ = 0;               // connections; 0 saves a look-up
+  std::uint32_t without_client_port_ = 0;      // connections; 0 saves the second look-up
   std::uint64_t created_ = 0;
   std::uint64_t expired_ = 0;
 };

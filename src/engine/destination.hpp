@@ -46,7 +46,9 @@ struct Destination {
   Timestamp drain_until{};
   Timestamp idle_since{};  ///< when it was removed or lost its last connection
   RateEstimator statistics;
-  EndpointId steered_end = 0;  ///< its place among the steered real ends, if it masquerades
+  std::uint32_t snat_slot = 0;     ///< of the SNAT rule whose account this is; 0: a real server
+  std::uint32_t snat_clients = 0;  ///< inside addresses with connections by that rule
+  EndpointId steered_end = 0;      ///< its place among the steered real ends, if it masquerades
   CachedRoute route;
 
   [[nodiscard]] std::int32_t weight() const noexcept { return spec.weight; }

@@ -81,6 +81,7 @@ std::size_t enlist_destinations(DirectorState& state) {
   std::size_t count = 0;
   for (const auto id : committed(saved, [](const SavedDestination& s) { return s.order; })) {
     auto& destination = state.destinations.at(id);
+    if (destination.snat_slot != 0) continue;  // the account of a SNAT rule
     auto* service = state.services.find(destination.service_key);
     const bool is_there =
         saved[id].is_available != 0 && service != nullptr &&
@@ -148,7 +149,8 @@ void save_counters(DirectorState& state) noexcept {
     if (!state.destinations.contains(state.saving_cursor)) continue;
     auto& destination = state.destinations.at(state.saving_cursor);
     save(state, destination);
-    if (destination.service != nullptr) state.saved.save(*destination.service);
+    const bool has_service = destination.service != nullptr && destination.snat_slot == 0;
+    if (has_service) state.saved.save(*destination.service);
   }
 }
 
@@ -164,6 +166,7 @@ Adoption Director::adopt(Timestamp now) {
   result.services = restore_services(state);
   restore_options(*this, memory.services);
   restore_destinations(state);
+  restore_snat_rules(state);
   auto& connections = state.connections;
   connections.virtual_ends().begin_adoption();
   connections.real_ends().begin_adoption();

@@ -248,6 +248,7 @@ Result<void> Director::zero(const model::ServiceKey& key) {
 void Director::zero_all() {
   if (state_->fast_path) state_->fast_path->count_all();
   for (const auto& service : state_->services.all()) zero_counters(*state_, *service);
+  zero_snat_rules(*state_);
   state_->totals.zero(state_->estimation_tick);
   state_->saved.save(state_->totals.since_zero());
 }

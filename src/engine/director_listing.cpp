@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the director tells of itself.
 #include <algorithm>
+#include <utility>
 
 #include "engine/director.hpp"
 #include "engine/director_state.hpp"
@@ -40,12 +41,22 @@ model::ConnectionInfo describe(const Connections& connections, ConnectionId id, 
       .is_synced = (record.flags & kConnectionSynced) != 0,
   };
   if (!info.persistence_data.empty()) info.persistence_engine = kSipEngine;
+  if ((record.flags & kConnectionSnat) != 0) std::swap(info.client, info.destination);
   if ((record.flags & kConnectionDetached) != 0) {
     info.client.port = net::Port{};
     info.virtual_end.port = net::Port::from_host(kDetachedPort);
     info.destination.port = net::Port::from_host(kDetachedPort);
   }
   return info;
+}
+
+// Of a connection of SNAT, the name of its rule; of a rule that is gone, "-".
+model::Name snat_rule_of(DirectorState& state, ConnectionId id) {
+  const auto& record = state.connections.at(id);
+  if ((record.flags & kConnectionSnat) == 0) return {};
+  const auto* destination = state.connections.destination(record);
+  if (destination == nullptr || !destination->is_available) return "-";
+  return state.snat.rules.at(destination->snat_slot)->rule.name;
 }
 
 // Adds what XDP has counted.
@@ -111,6 +122,7 @@ std::optional<std::uint32_t> Director::list_connections(
     if (!table.contains(id)) continue;
     state_->connections.refresh_expiry(id, state_->now);
     out.push_back(describe(state_->connections, id, state_->now));
+    out.back().snat_rule = snat_rule_of(*state_, id);
   }
   if (end >= table.end()) return std::nullopt;
   return end;

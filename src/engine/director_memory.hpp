@@ -14,6 +14,7 @@
 #include "model/mark_rule.hpp"
 #include "model/service.hpp"
 #include "model/service_options.hpp"
+#include "model/snat.hpp"
 #include "model/statistics.hpp"
 
 namespace lb::engine {
@@ -63,6 +64,14 @@ struct SavedRuleCount {
   [[nodiscard]] std::uint32_t table() const noexcept { return word >> 31U; }
 };
 
+/// A SNAT rule, by its slot. Its counters are those of its destination. Never written over: a slot
+/// is free, or holds one rule.
+struct SavedSnatRule {
+  model::SnatRule rule;
+  std::uint32_t destination = 0;  ///< number of the one that keeps its account
+  std::uint32_t committed = 0;    ///< written last
+};
+
 struct SavedGlobals {
   std::uint64_t layout = 0;  ///< DirectorMemory::kLayout, once all is set up
   std::uint32_t connections = 0;
@@ -84,12 +93,13 @@ struct DirectorMemory {
   static constexpr std::size_t kServices = 1U << 15;
   static constexpr std::size_t kDestinations = 1U << 17;
   static constexpr std::size_t kMarkRules = 1U << 14;
+  static constexpr std::size_t kSnatRules = 1025;  ///< slot 0 is none
   /// Changes with every struct that lies in the memory: another build does not misread it.
   static constexpr std::uint64_t kLayout =
-      2 + sizeof(model::MarkRule) * 977 + (sizeof(ConnectionRecord) << 8U) +
-      (sizeof(EndpointTable::Entry) << 16U) + (sizeof(SavedService) << 24U) +
-      (sizeof(SavedDestination) << 36U) + (std::uint64_t{sizeof(SavedGlobals)} << 48U) +
-      FLOW_LAYOUT;
+      2 + sizeof(model::MarkRule) * 977 + sizeof(SavedSnatRule) * 613 +
+      (sizeof(ConnectionRecord) << 8U) + (sizeof(EndpointTable::Entry) << 16U) +
+      (sizeof(SavedService) << 24U) + (sizeof(SavedDestination) << 36U) +
+      (std::uint64_t{sizeof(SavedGlobals)} << 48U) + FLOW_LAYOUT;
 
   std::span<ConnectionRecord> records;  ///< one more than connections
   std::span<EndpointTable::Entry> virtual_ends;
@@ -97,6 +107,7 @@ struct DirectorMemory {
   std::span<SavedService> services;
   std::span<SavedDestination> destinations;
   std::span<model::MarkRule> mark_rules;  ///< two tables, each in the order of the rules
+  std::span<SavedSnatRule> snat_rules;    ///< by slot
   SavedGlobals* globals = nullptr;
 
   /// Entries that the endpoint tables of a director with so many connections have.
@@ -118,6 +129,7 @@ static_assert(std::is_trivially_copyable_v<SavedService>);
 static_assert(std::is_trivially_copyable_v<SavedDestination>);
 static_assert(std::is_trivially_copyable_v<SavedGlobals>);
 static_assert(std::is_trivially_copyable_v<model::MarkRule>);
+static_assert(std::is_trivially_copyable_v<SavedSnatRule>);
 
 /// What a director took over from the one before it.
 struct Adoption {

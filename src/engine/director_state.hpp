@@ -19,6 +19,7 @@
 #include "engine/saved_configuration.hpp"
 #include "engine/service_table.hpp"
 #include "engine/settings.hpp"
+#include "engine/snat_state.hpp"
 #include "engine/sync/sync_daemons.hpp"
 
 namespace lb::engine {
@@ -39,6 +40,7 @@ struct DirectorState {
   std::uint32_t saving_cursor = 0;  ///< of destinations whose counters are saved in turn
   MarkRules mark_rules;
   MarkSteering mark_steering;
+  Snat snat;
   std::uint64_t mark_steering_generation = 0;  ///< of the network, when it was updated; 0: to do
   RateEstimator totals;
   Defence defence;

@@ -131,6 +131,20 @@ void SavedConfiguration::save(const MarkRules& rules, std::size_t from) noexcept
   globals->mark_rules = {table << 31U | count};
 }
 
+void SavedConfiguration::save(const SnatEntry& entry) noexcept {
+  if (entry.slot >= memory_.snat_rules.size()) return;
+  auto& place = memory_.snat_rules[entry.slot];
+  place = {.rule = entry.rule, .destination = entry.destination->id};
+  in_order();
+  place.committed = 1;
+}
+
+void SavedConfiguration::forget_snat_rule(std::uint32_t slot) noexcept {
+  if (slot >= memory_.snat_rules.size()) return;
+  memory_.snat_rules[slot].committed = 0;
+  in_order();
+}
+
 void SavedConfiguration::save(const model::Counters& totals) noexcept {
   if (memory_.globals != nullptr) memory_.globals->totals = totals;
 }

@@ -7,6 +7,7 @@
 #include "engine/director_memory.hpp"
 #include "engine/mark_rules.hpp"
 #include "engine/service_table.hpp"
+#include "engine/snat_rules.hpp"
 
 namespace lb::engine {
 
@@ -29,6 +30,8 @@ class SavedConfiguration {
   void save(const model::Counters& totals) noexcept;
   /// Rules from position `from` on have changed.
   void save(const MarkRules& rules, std::size_t from) noexcept;
+  void save(const SnatEntry& entry) noexcept;
+  void forget_snat_rule(std::uint32_t slot) noexcept;
 
   [[nodiscard]] const DirectorMemory& memory() const noexcept { return memory_; }
   /// The slot of an adopted service is in use.

@@ -47,6 +47,7 @@ class KeptMemory {
     view_.services = parts.take<SavedService>(64);
     view_.destinations = parts.take<SavedDestination>(256);
     view_.mark_rules = parts.take<model::MarkRule>(32);
+    view_.snat_rules = parts.take<SavedSnatRule>(16);
     return parts.used();
   }
 

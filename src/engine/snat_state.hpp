@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+
+#include "engine/host_ports.hpp"
+#include "engine/snat_rules.hpp"
+
+namespace lb::engine {
+
+struct DirectorState;
+
+/// What the director holds for SNAT.
+struct Snat {
+  SnatRules rules;
+  std::unique_ptr<HostPorts> host_ports = std::make_unique<HostPorts>();
+  std::uint64_t choices = 0;  ///< ports chosen so far; part of what the next is drawn by
+};
+
+// Of the configuration.
+/// Takes over the rules that were left, after destinations and before connections.
+void restore_snat_rules(DirectorState& state);
+void zero_snat_rules(DirectorState& state);
+
+}  // namespace lb::engine
