@@ -145,6 +145,12 @@ Result<wire::Status> IpvsClient::status() {
   return ask_sluice(wire::status_request, wire::read_status);
 }
 
+Result<void> IpvsClient::stop(wire::StopMode mode) {
+  return ask_sluice(
+      [mode](const wire::RequestContext& context) { return wire::stop_request(context, mode); },
+      wire::outcome);
+}
+
 Result<std::vector<model::MarkRuleInfo>> IpvsClient::mark_rules() {
   return ask_sluice(wire::list_mark_rules_request, wire::read_mark_rules);
 }

@@ -48,6 +48,7 @@ class IpvsClient {
   // Of the SLUICE family.
   [[nodiscard]] Result<std::vector<model::ConnectionInfo>> connections();
   [[nodiscard]] Result<wire::Status> status();
+  [[nodiscard]] Result<void> stop(wire::StopMode mode);
   [[nodiscard]] Result<std::vector<model::MarkRuleInfo>> mark_rules();
   /// `position` 0: behind the last.
   [[nodiscard]] Result<void> add_mark_rule(const model::MarkRule& rule, std::uint32_t position = 0);

@@ -6,6 +6,7 @@
 #include "cli/run.hpp"
 #include "cli/sluice.hpp"
 #include "cli/socket_transport.hpp"
+#include "cli/stop_command.hpp"
 #include "cli/terminal.hpp"
 #include "doctor/doctor.hpp"
 #include "doctor/gather.hpp"
@@ -22,6 +23,9 @@ int main(int argc, char** argv) {
     return lb::doctor::main(from_command, [&](auto& kernel, auto& facts) {
       return lb::doctor::gather_director(transport, kernel, facts);
     });
+  }
+  if (command == "stop") {
+    return lb::cli::leave(lb::cli::run_stop(std::span(arguments).subspan(2), transport));
   }
   std::string input;
   if (const auto file = lb::cli::sluice_input(arguments)) {

@@ -2,7 +2,9 @@
 #include "cli/socket_transport.hpp"
 
 #include <linux/netlink.h>
+#include <poll.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -37,7 +39,10 @@ bool ends_answer(const wire::MessageHeader& message, std::uint16_t request_flags
 
 }  // namespace
 
-SocketTransport::~SocketTransport() { close(); }
+SocketTransport::~SocketTransport() {
+  close();
+  if (peer_ >= 0) ::close(peer_);
+}
 
 void SocketTransport::close() noexcept {
   if (socket_ >= 0) ::close(socket_);
@@ -103,6 +108,34 @@ Result<void> SocketTransport::ask(std::span<const Datagram> datagrams, std::span
     }
   }
   return {};
+}
+
+Result<void> SocketTransport::watch_peer() {
+  if (socket_ < 0) {
+    if (auto connected = connect(); !connected) return connected;
+  }
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (::getsockopt(socket_, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return failure(errno);
+  if (peer_ >= 0) ::close(peer_);
+  // Its number can't be another process's: it answers after this. 0: it lives in another PID
+  // namespace, and the end of the connection has to do.
+  peer_ = peer.pid == 0 ? -1 : static_cast<int>(::syscall(SYS_pidfd_open, peer.pid, 0));
+  return {};
+}
+
+Result<void> SocketTransport::wait_for_end(std::chrono::milliseconds limit) {
+  const auto end = std::chrono::steady_clock::now() + limit;
+  for (;;) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+        end - std::chrono::steady_clock::now());
+    if (left.count() <= 0) return failure(ETIMEDOUT);
+    // Nothing is asked meanwhile: what becomes readable is the end.
+    pollfd watched{.fd = peer_ >= 0 ? peer_ : socket_, .events = POLLIN, .revents = 0};
+    const int ready = ::poll(&watched, 1, static_cast<int>(left.count()));
+    if (ready > 0) return {};
+    if (ready < 0 && errno != EINTR) return failure(errno);
+  }
 }
 
 Result<std::vector<wire::Message>> SocketTransport::exchange(std::span<const std::byte> request) {

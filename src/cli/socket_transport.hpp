@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -31,6 +32,11 @@ class SocketTransport final : public wire::Transport {
   [[nodiscard]] std::vector<Result<std::vector<wire::Message>>> exchange_all(
       std::span<const wire::Message> requests) override;
 
+  /// Connects, and has `wait_for_end` wait for the process that is there now.
+  [[nodiscard]] Result<void> watch_peer();
+  /// Waits until that process has ended. ETIMEDOUT: it runs still.
+  [[nodiscard]] Result<void> wait_for_end(std::chrono::milliseconds limit);
+
  private:
   /// A request that was sent, and what came back.
   struct Waiting {
@@ -56,6 +62,7 @@ class SocketTransport final : public wire::Transport {
 
   std::string name_;
   int socket_ = -1;
+  int peer_ = -1;                    ///< a pidfd
   std::vector<std::byte> received_;  ///< one datagram
 };
 

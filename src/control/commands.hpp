@@ -11,12 +11,14 @@
 
 namespace lb::control {
 
+class DaemonControl;
 class StatusSource;
 
 /// One request message and what it is applied to.
 struct Request {
   engine::Director& director;
   const StatusSource* status = nullptr;  ///< may be null
+  DaemonControl* daemon = nullptr;       ///< may be null
   const wire::MessageView& message;
   std::uint32_t port_id = 0;
 

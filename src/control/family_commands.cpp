@@ -5,6 +5,7 @@
 #include <string>
 
 #include "control/commands.hpp"
+#include "control/daemon_control.hpp"
 #include "control/proc_files.hpp"
 #include "control/setting_names.hpp"
 #include "engine/removal.hpp"
@@ -80,6 +81,13 @@ Result<Response> end_connections(const Request& request) {
   return done(engine::end_connections(request.director, *asked));
 }
 
+Result<Response> stop_daemon(const Request& request) {
+  const auto mode = wire::parse_stop_request(request.message);
+  if (!mode) return tl::unexpected(mode.error());
+  if (request.daemon == nullptr) return failure(EOPNOTSUPP);
+  return done(request.daemon->stop(*mode));
+}
+
 Result<Response> change_mark_rules(const Request& request, wire::SluiceCommand command) {
   using enum wire::SluiceCommand;
   switch (command) {
@@ -129,6 +137,7 @@ Result<Response> handle_sluice(const Request& request) {
   if (command == kSetSetting) return set_setting(request);
   if (command == kSetServiceOptions) return set_service_options(request);
   if (command == kEndConnections) return end_connections(request);
+  if (command == kStop) return stop_daemon(request);
   return change_mark_rules(request, command);
 }
 

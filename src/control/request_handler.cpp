@@ -155,9 +155,12 @@ std::unique_ptr<Answer> RequestHandler::handle(std::span<const std::byte> datagr
   auto rest = datagram;
   if (wire::take_message(rest) && wire::take_message(rest)) answer->set_batch();
   while (const auto message = wire::take_message(datagram)) {
-    handle_message(
-        {.director = director_, .status = status_, .message = *message, .port_id = port_id},
-        session, *answer);
+    handle_message({.director = director_,
+                    .status = status_,
+                    .daemon = daemon_,
+                    .message = *message,
+                    .port_id = port_id},
+                   session, *answer);
   }
   return answer;
 }

@@ -12,6 +12,7 @@
 
 namespace lb::control {
 
+class DaemonControl;
 class StatusSource;
 struct Session;
 
@@ -30,9 +31,10 @@ class Answer {
 /// the controller's family look-up) to a director. Total on any bytes.
 class RequestHandler {
  public:
-  /// `status` may be null (a replay has no daemon).
-  RequestHandler(engine::Director& director, const StatusSource* status)
-      : director_(director), status_(status) {}
+  /// `status` and `daemon` may be null (a replay has no daemon).
+  RequestHandler(engine::Director& director, const StatusSource* status,
+                 DaemonControl* daemon = nullptr)
+      : director_(director), status_(status), daemon_(daemon) {}
 
   /// Handles one datagram of a client, which may hold several messages; what they ask for is
   /// done when this returns, only dumps are read while the answer is taken. As with a netlink
@@ -47,6 +49,7 @@ class RequestHandler {
  private:
   engine::Director& director_;
   const StatusSource* status_;
+  DaemonControl* daemon_;
 };
 
 }  // namespace lb::control

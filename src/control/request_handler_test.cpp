@@ -12,6 +12,7 @@
 #include <climits>
 #include <set>
 
+#include "control/daemon_control.hpp"
 #include "control/direct_transport.hpp"
 #include "control/dump.hpp"
 #include "control/setting_names.hpp"
@@ -484,6 +485,34 @@ TEST_F(RequestHandlerTest, Status) {
               testing::Contains(wire::NamedCounter{.name = "punted", .value = 9}));
   EXPECT_EQ(status->director.health, known.health());
   EXPECT_EQ(status->interfaces, known.interfaces());
+}
+
+class KnownDaemon : public DaemonControl {
+ public:
+  Result<void> stop(wire::StopMode mode) override {
+    if (mode == wire::StopMode::kKeepForwarding) return failure(ENOTSUP);
+    asked.push_back(mode);
+    return {};
+  }
+  std::vector<wire::StopMode> asked;
+};
+
+TEST_F(RequestHandlerTest, Stop) {
+  using enum wire::StopMode;
+  const wire::RequestContext context{.family = wire::kSluiceFamily};
+  EXPECT_EQ(error(wire::stop_request(context, kRemove)), EOPNOTSUPP);  // there is no daemon
+  KnownDaemon daemon;
+  const RequestHandler handler(own_.director, nullptr, &daemon);
+  DirectTransport transport(handler);
+  const auto outcome = [&](wire::StopMode mode) {
+    const auto result = wire::outcome(*transport.exchange(wire::stop_request(context, mode)));
+    return result ? 0 : result.error().code;
+  };
+  EXPECT_EQ(outcome(kAsConfigured), 0);
+  EXPECT_EQ(outcome(kRemove), 0);
+  EXPECT_EQ(outcome(kKeepForwarding), ENOTSUP);
+  EXPECT_EQ(outcome(static_cast<wire::StopMode>(3)), EINVAL);
+  EXPECT_THAT(daemon.asked, ElementsAre(kAsConfigured, kRemove));
 }
 
 TEST_F(RequestHandlerTest, ConnectionsOfAnEmptyTable) {

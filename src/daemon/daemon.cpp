@@ -16,6 +16,7 @@
 #include <iterator>
 #include <utility>
 
+#include "control/daemon_control.hpp"
 #include "control/direct_transport.hpp"
 #include "control/request_handler.hpp"
 #include "control/status_source.hpp"
@@ -137,7 +138,7 @@ struct Legacy {
   }
 };
 
-struct Daemon::State : control::StatusSource {
+struct Daemon::State : control::StatusSource, control::DaemonControl {
   State(const engine::DirectorOptions& options, EventBasePtr event_loop, std::string_view name,
         Configuration read, DaemonHooks given, Legacy kept)
       : legacy(std::move(kept)),
@@ -146,7 +147,7 @@ struct Daemon::State : control::StatusSource {
         configuration(std::move(read)),
         hooks(std::move(given)),
         director(options, network),
-        handler(director, this),
+        handler(director, this, this),
         sync_sockets(base.get(), [this](std::span<const std::byte> message) {
           take_sync(message, engine::SyncOrigin::kGroup);
         }) {
@@ -199,15 +200,26 @@ struct Daemon::State : control::StatusSource {
   void make_tick_busy();
   void handle_packets();
   void handle_tick();
-  void stop(int signal) {
-    const bool keeps =
-        legacy.pins != nullptr && (configuration.keep_forwarding || signal == SIGUSR2);
-    if (keeps) legacy.pins->keep(true);
-    log(LogLevel::kInfo, fmt::format("stopping: {}", ::strsignal(signal)));
-    notify_service_manager("STOPPING=1");
-    event_base_loopbreak(base.get());
-  }
+  void end(bool keeps_forwarding, std::string_view why);
+  /// The acknowledgement is written before the loop looks whether it goes on.
+  [[nodiscard]] Result<void> stop(wire::StopMode mode) override;
 };
+
+void Daemon::State::end(bool keeps_forwarding, std::string_view why) {
+  if (keeps_forwarding && legacy.pins != nullptr) legacy.pins->keep(true);
+  log(LogLevel::kInfo, fmt::format("stopping: {}", why));
+  notify_service_manager("STOPPING=1");
+  event_base_loopbreak(base.get());
+}
+
+Result<void> Daemon::State::stop(wire::StopMode mode) {
+  using enum wire::StopMode;
+  if (mode == kKeepForwarding && legacy.pins == nullptr) return failure(ENOTSUP);
+  const bool keeps =
+      mode == kKeepForwarding || (mode == kAsConfigured && configuration.keep_forwarding);
+  end(keeps, "a client of the control socket asked for it");
+  return {};
+}
 
 tl::expected<void, std::string> Daemon::State::listen(std::optional<gid_t> group) {
   auto handle = [this](std::span<const std::byte> datagram, std::uint32_t port_id,
@@ -351,7 +363,8 @@ std::vector<wire::NamedCounter> Daemon::State::counters() const {
 
 tl::expected<void, std::string> Daemon::State::wait_for_signals() {
   const auto on_stop = [](evutil_socket_t signal, short, void* who) {
-    static_cast<State*>(who)->stop(signal);
+    auto& state = *static_cast<State*>(who);
+    state.end(state.configuration.keep_forwarding || signal == SIGUSR2, ::strsignal(signal));
   };
   const auto on_hang_up = [](evutil_socket_t, short, void* who) {
     static_cast<State*>(who)->handle_hang_up();

@@ -42,8 +42,8 @@ class Daemon {
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
 
-  /// Works until SIGTERM or SIGINT. SIGHUP: reads the configuration again and applies what can be
-  /// changed; a wrong one changes nothing. False: the event loop failed.
+  /// Works until SIGTERM, SIGINT, SIGUSR2 or a client's wish. SIGHUP: reads the configuration again
+  /// and applies what can be changed; a wrong one changes nothing. False: the event loop failed.
   [[nodiscard]] bool run();
 
  private:

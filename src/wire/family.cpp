@@ -66,6 +66,7 @@ constexpr auto kSluiceCommands = std::to_array<FamilyCommand>({
     {number(SluiceCommand::kSetServiceOptions), kSet},
     {number(SluiceCommand::kGetServiceOptions), kDump},
     {number(SluiceCommand::kEndConnections), kSet},
+    {number(SluiceCommand::kStop), kSet},
 });
 
 constexpr auto kFamilies = std::to_array<FamilyDescription>({

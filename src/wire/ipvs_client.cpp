@@ -107,7 +107,7 @@ Result<T> only(Result<std::vector<T>> values) {
 
 /// The attributes inside the nest `type` of a message.
 std::optional<AttributeTable> open_nest(const MessageView& view, unsigned type,
-                                        std::span<const AttributeRule> rules) {
+                                        AttributeRules rules) {
   const auto top = AttributeTable::parse(view.attributes, kRequestRules);
   if (!top || !top->has(type)) return std::nullopt;
   const auto table = AttributeTable::parse(top->bytes(type), rules);

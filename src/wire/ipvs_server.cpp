@@ -25,7 +25,7 @@ bool has_all(const AttributeTable& table, std::initializer_list<unsigned> types)
 
 /// The attributes of a nest; EINVAL for whatever is wrong with them, as in the kernel.
 Result<AttributeTable> open_nest(const std::optional<std::span<const std::byte>>& nest,
-                                 std::span<const AttributeRule> rules) noexcept {
+                                 AttributeRules rules) noexcept {
   if (!nest) return failure(EINVAL);
   auto table = AttributeTable::parse(*nest, rules);
   if (!table) return failure(EINVAL);

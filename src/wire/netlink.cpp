@@ -163,11 +163,11 @@ std::optional<Attribute> take_attribute(std::span<const std::byte>& bytes) noexc
 }
 
 Result<AttributeTable> AttributeTable::parse(std::span<const std::byte> bytes,
-                                             std::span<const AttributeRule> rules) noexcept {
+                                             AttributeRules rules) noexcept {
   AttributeTable table;
   while (const auto attribute = take_attribute(bytes)) {
     const auto type = attribute->type;
-    if (type == 0 || type >= std::min(rules.size(), kCapacity)) continue;
+    if (type == 0 || type >= rules.size()) continue;
     int error = 0;
     if (!follows(rules[type], attribute->data, error)) return failure(error);
     if (rules[type].kind != AttributeRule::Kind::kIgnored) {

@@ -107,22 +107,39 @@ struct AttributeRule {
   std::uint16_t size = 0;
 };
 
+/// The rules of one level: `rules[t]` is for type t.
+class AttributeRules {
+ public:
+  static constexpr std::size_t kMost = 64;
+
+  template <std::size_t N>
+  constexpr AttributeRules(const std::array<AttributeRule, N>& rules) noexcept  // NOLINT: a view
+      : rules_(rules) {
+    static_assert(N <= kMost, "attributes beyond would read as absent: raise kMost");
+  }
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return rules_.size(); }
+  [[nodiscard]] constexpr const AttributeRule& operator[](std::size_t type) const noexcept {
+    return rules_[type];
+  }
+
+ private:
+  std::span<const AttributeRule> rules_;
+};
+
 /// The attributes of one level by type. Those absent, and those without a rule, read as absent.
 class AttributeTable {
  public:
-  static constexpr std::size_t kCapacity = 32;
-
-  /// Sorts the attributes of `bytes`; `rules[t]` is for type t. ERANGE or EINVAL, as the kernel
-  /// gives, if one breaks its rule.
+  /// Sorts the attributes of `bytes`. ERANGE or EINVAL, as the kernel gives, if one breaks its
+  /// rule.
   [[nodiscard]] static Result<AttributeTable> parse(std::span<const std::byte> bytes,
-                                                    std::span<const AttributeRule> rules) noexcept;
+                                                    AttributeRules rules) noexcept;
 
   [[nodiscard]] bool has(unsigned type) const noexcept {
-    return type < kCapacity && attributes_[type].has_value();
+    return type < attributes_.size() && attributes_[type].data() != nullptr;
   }
   /// The data of an attribute, or no bytes if it is absent.
   [[nodiscard]] std::span<const std::byte> bytes(unsigned type) const noexcept {
-    return has(type) ? *attributes_[type] : std::span<const std::byte>{};
+    return type < attributes_.size() ? attributes_[type] : std::span<const std::byte>{};
   }
   /// Numbers; 0 if absent or too short.
   [[nodiscard]] std::uint8_t u8(unsigned type) const noexcept;
@@ -139,7 +156,8 @@ class AttributeTable {
   [[nodiscard]] std::string_view text(unsigned type) const noexcept;
 
  private:
-  std::array<std::optional<std::span<const std::byte>>, kCapacity> attributes_;
+  /// Into the message; null: absent (an empty one has a place).
+  std::array<std::span<const std::byte>, AttributeRules::kMost> attributes_{};
 };
 
 }  // namespace lb::wire

@@ -48,16 +48,17 @@ enum SluiceAttribute : unsigned {
   kFilePiece,           // bytes
   kTransaction,         // nest of transaction_messages.cpp
   kRemoval,             // nest of removal_messages.cpp
+  kStopMode,            // u16
 };
 static_assert(kMarkRule == kMarkRuleAttribute && kTransaction == kTransactionAttribute &&
-              kRemoval == kRemovalAttribute && kRemoval == kSluiceHighestAttribute);
+              kRemoval == kRemovalAttribute && kStopMode == kSluiceHighestAttribute);
 
 constexpr AttributeRule kText{AttributeRule::Kind::kText, 4095};
 constexpr AttributeRule kU64{AttributeRule::Kind::kAtLeast, 8};
 
 constexpr auto kRules = [] {
   std::array<AttributeRule, kSluiceHighestAttribute + 1> rules{};
-  for (const auto type : {kProtocol, kClientPort, kVirtualPort, kDestinationPort}) {
+  for (const auto type : {kProtocol, kClientPort, kVirtualPort, kDestinationPort, kStopMode}) {
     rules[type] = kU16;
   }
   for (const auto type : {kClientAddress, kVirtualAddress, kDestinationAddress}) {
@@ -233,6 +234,12 @@ Message read_file_request(const RequestContext& context, std::string_view path) 
                          [&](MessageWriter& writer) { writer.put_string(kName, path); });
 }
 
+Message stop_request(const RequestContext& context, StopMode mode) {
+  return request_message(context, SluiceCommand::kStop, kDo, [&](MessageWriter& writer) {
+    writer.put_u16(kStopMode, static_cast<std::uint16_t>(mode));
+  });
+}
+
 Result<std::vector<model::ConnectionInfo>> read_connections(std::span<const Message> answer) {
   std::vector<model::ConnectionInfo> connections;
   const auto result = visit_all(answer, [&](SluiceCommand command, const AttributeTable& table) {
@@ -294,6 +301,13 @@ Result<Setting> parse_setting_request(const MessageView& request) {
   if (!table) return tl::unexpected(table.error());
   return Setting{.name = std::string(table->text(kName)),
                  .value = std::string(table->text(kValue))};
+}
+
+Result<StopMode> parse_stop_request(const MessageView& request) {
+  const auto table = AttributeTable::parse(request.attributes, kRules);
+  if (!table) return tl::unexpected(table.error());
+  if (table->u16(kStopMode) > static_cast<unsigned>(StopMode::kRemove)) return failure(EINVAL);
+  return static_cast<StopMode>(table->u16(kStopMode));
 }
 
 void encode_connection(Message& out, const MessageView& request, std::uint32_t port_id,

@@ -45,9 +45,17 @@ enum class SluiceCommand : std::uint8_t {
   kNewServiceOptions = 22,  ///< answer to kGetServiceOptions
   kGetServiceOptions = 23,  ///< dump
   kEndConnections = 24,
+  kStop = 25,  ///< acknowledged, then the daemon ends
 };
 
-inline constexpr std::uint32_t kSluiceHighestAttribute = 30;
+inline constexpr std::uint32_t kSluiceHighestAttribute = 31;
+
+/// What becomes of established connections when the daemon ends.
+enum class StopMode : std::uint8_t {
+  kAsConfigured,    ///< as on SIGTERM
+  kKeepForwarding,  ///< XDP forwards them until the next daemon takes over
+  kRemove,          ///< everything is taken down
+};
 
 /// A counter with the label that metrics and listings show.
 struct NamedCounter {
@@ -101,6 +109,8 @@ struct Setting {
 /// Whether the director has the file.
 [[nodiscard]] Message find_file_request(const RequestContext& context, std::string_view path);
 [[nodiscard]] Message read_file_request(const RequestContext& context, std::string_view path);
+/// Asks the daemon to end. ENOTSUP: it can't keep forwarding; EOPNOTSUPP: it is no daemon.
+[[nodiscard]] Message stop_request(const RequestContext& context, StopMode mode);
 
 [[nodiscard]] Result<std::vector<model::ConnectionInfo>> read_connections(
     std::span<const Message> answer);
@@ -116,6 +126,8 @@ struct Setting {
 [[nodiscard]] Result<Setting> parse_setting_request(const MessageView& request);
 /// The path of a kGetFile request; EINVAL: none, or longer than a path.
 [[nodiscard]] Result<std::string> parse_file_request(const MessageView& request);
+/// EINVAL: no such mode.
+[[nodiscard]] Result<StopMode> parse_stop_request(const MessageView& request);
 /// Each appends one answer message. `flags`: NLM_F_MULTI in a dump.
 void encode_connection(Message& out, const MessageView& request, std::uint32_t port_id,
                        std::uint16_t flags, const model::ConnectionInfo& connection);

@@ -85,7 +85,7 @@ def test_the_fast_path_can_be_turned_off_and_on(lab):
 
 
 @pytest.mark.parametrize("method", ["nat", "dr"])
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGUSR2])
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGUSR2, "--keep-forwarding"])
 def test_transfers_survive_the_director(lab, method, end):
     """A transfer goes on while no director runs, and the next one knows it."""
     cluster = Cluster(lab, method, arms=2 if method == "nat" else 1, servers=1, fast=True)
@@ -94,7 +94,11 @@ def test_transfers_survive_the_director(lab, method, end):
     client = start_iperf(cluster, 4, "--time", "6")
     wait_until(lambda: counter(sluiced, "xdp_forwarded") > 2000, "XDP forwards")
     listed = sluiced.ipvsadm("-Ln")
-    sluiced.stop(end)
+    if end == "--keep-forwarding":
+        cluster.director.run(BIN / "sluice", "stop", end)
+        assert sluiced.process.wait(0.1) == 0
+    else:
+        sluiced.stop(end)
     before = received(cluster.servers[0])
     time.sleep(1)
     assert received(cluster.servers[0]) > before + 1_000_000

@@ -70,6 +70,61 @@ def test_the_watchdog_is_fed_while_the_loop_runs(lab, director):
     assert process.wait(5) == 0
 
 
+@pytest.mark.parametrize("configured,word,is_kept", [
+    ("false", None, False), ("true", None, True),
+    ("false", "--keep-forwarding", True), ("true", "--remove", False)])
+def test_stop_by_command(lab, director, configured, word, is_kept):
+    """The command returns when the daemon is gone, with or without what it leaves behind."""
+    file = lab.directory / "sluiced.toml"
+    file.write_text(f'interfaces = ["eth0"]\nkeep_forwarding = {configured}\n')
+    sluiced = Sluiced(director, "--config", file, interfaces=[])
+    sluiced.ipvsadm("-A -t 198.51.100.10:80 -s rr")
+    done = director.attempt(BIN / "sluice", "stop", *([word] if word else []))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert sluiced.process.wait(0.1) == 0
+    assert "stopping: a client of the control socket asked for it" in log_of(sluiced)
+    assert director.has_xdp("eth0") == is_kept
+    again = Sluiced(director, "--config", file, interfaces=[])
+    assert ("198.51.100.10:80" in again.ipvsadm("-Ln")) == is_kept
+    director.run(BIN / "sluice", "stop", "--remove")
+
+
+def test_stop_that_can_not_be(lab, director):
+    def attempt(*words, **options):
+        done = director.attempt(BIN / "sluice", "stop", *words, **options)
+        assert done.stdout == ""
+        return done.returncode, done.stderr
+
+    status, said = attempt()
+    assert status == 1 and "no director runs" in said
+    sluiced = Sluiced(director)
+    for words in (["--now"], ["--keep-forwarding", "--remove"]):
+        status, said = attempt(*words)
+        assert status == 2 and said.startswith("sluice stop: ")
+    unprivileged = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups",
+                    "--bounding-set", "-all"]
+    done = director.attempt(*unprivileged, BIN / "sluice", "stop")
+    assert done.returncode == 1 and "stop" in done.stderr
+    assert sluiced.process.poll() is None
+    assert sluiced.stop() == 0
+
+
+def test_stop_keeps_nothing_where_nothing_can_be_pinned(lab, director):
+    """A director that can leave nothing behind says so, and goes on."""
+    hidden = ["unshare", "--mount", "sh", "-c",
+              "mount -t bpf -o ro none /sys/fs/bpf && exec \"$0\" \"$@\""]
+    manager = Manager(lab)
+    process = director.start(*hidden, BIN / "sluiced", "--interface", "eth0",
+                             env={**os.environ, "NOTIFY_SOCKET": manager.path})
+    manager.socket.settimeout(30)
+    manager.wait_for("READY=1")
+    done = director.attempt(BIN / "sluice", "stop", "--keep-forwarding")
+    assert done.returncode == 1 and "can't leave its connections to XDP" in done.stderr
+    assert process.poll() is None
+    director.run(BIN / "sluice", "stop")
+    assert process.wait(5) == 0
+
+
 def reload(sluiced):
     """Sends SIGHUP; returns what the log says of it."""
     before = len(log_of(sluiced))
