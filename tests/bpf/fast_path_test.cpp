@@ -15,6 +15,7 @@
 #include "datapath/steer_program.hpp"
 #include "datapath/steering_maps.hpp"
 #include "engine/testing/lab.hpp"
+#include "fast_path_run.hpp"
 
 namespace lb::tests {
 namespace {
@@ -32,7 +33,6 @@ using model::ForwardingMethod;
 using net::Protocol;
 
 constexpr std::uint16_t kInsideSlot = 3;
-constexpr std::size_t kIpOffset = 14;
 
 /// A service of every kind that connections are forwarded for.
 struct Kind {
@@ -106,21 +106,6 @@ void configure(Lab& lab, const std::vector<Kind>& kinds) {
   }
 }
 
-/// What is expected to differ: who makes an IPv4 header without DF (of a tunnel, of an ICMP error)
-/// or IPv6 fragments numbers them himself.
-void forget_identification(Frame& frame) {
-  constexpr std::size_t kFragmentIdentification = kIpOffset + 44;
-  if (frame.size() > 62 && frame[12] == std::byte{0x86} && frame[20] == std::byte{44}) {
-    for (std::size_t i = 0; i < 4; ++i) frame[kFragmentIdentification + i] = std::byte{0};
-  }
-  if (frame.size() < 34 || frame[12] != std::byte{8} || frame[13] != std::byte{0}) return;
-  const bool is_own = frame[23] == std::byte{1} || frame[23] == std::byte{4} ||
-                      frame[23] == std::byte{41} || frame[23] == std::byte{47} ||
-                      frame[23] == std::byte{17};
-  if (!is_own || (frame[20] & std::byte{0x40}) != std::byte{0}) return;
-  for (const auto at : {18U, 19U, 24U, 25U}) frame[at] = std::byte{0};
-}
-
 class FastPath : public ::testing::Test {
  protected:
   static constexpr DirectorOptions kOptions{.connection_capacity = 4096, .missing_schedulers = {}};
@@ -151,29 +136,6 @@ class FastPath : public ::testing::Test {
     fast_.director.stop_fast_path();
   }
 
-  struct Run {
-    std::uint32_t action = 0;
-    bool is_forwarded = false;
-    Frame frame;
-  };
-  Run run(const Frame& frame) {
-    Run result;
-    result.frame.resize(frame.size() + 512);
-    bpf_test_run_opts options{};
-    options.sz = sizeof(options);
-    options.data_in = frame.data();
-    options.data_size_in = static_cast<std::uint32_t>(frame.size());
-    options.data_out = result.frame.data();
-    options.data_size_out = static_cast<std::uint32_t>(result.frame.size());
-    const auto before = program_->counters()[STEER_FORWARDED];
-    const int error = ::bpf_prog_test_run_opts(program_->xdp_program(), &options);
-    EXPECT_EQ(error, 0) << std::strerror(-error);
-    result.action = options.retval;
-    result.is_forwarded = program_->counters()[STEER_FORWARDED] != before;
-    result.frame.resize(options.data_size_out);
-    return result;
-  }
-
   /// Sends a frame through both; true if XDP forwarded it.
   bool send(const Frame& frame) {
     const auto passed = std::chrono::steady_clock::now() - started_;
@@ -181,7 +143,7 @@ class FastPath : public ::testing::Test {
     for (auto* lab : {&plain_, &fast_}) lab->director.advance(lab->now);
     const auto expected = plain_.process(frame);
     auto sent = plain_.sent;
-    const auto in_kernel = run(frame);
+    const auto in_kernel = run(*program_, frame);
     SCOPED_TRACE("verdict " + std::to_string(static_cast<int>(expected.kind)) + ", frame " +
                  hex(frame));
     if (!in_kernel.is_forwarded) {

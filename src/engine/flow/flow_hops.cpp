@@ -39,19 +39,46 @@ std::size_t FlowHops::chain_of(InterfaceId out, const net::IpAddress& address) n
 
 std::uint32_t FlowHops::take_number(Timestamp now) noexcept {
   if (next_fresh_ < FLOW_HOPS) return next_fresh_++;
-  if (freed_count_ == 0) return 0;
-  const auto number = freed_[freed_head_];
-  if (now - uses_[number].freed < FlowEnds::kRest) return 0;
-  freed_head_ = (freed_head_ + 1) % FLOW_HOPS;
-  --freed_count_;
-  return number;
+  // Some are in use again, or were until just now: those go to the end.
+  constexpr int kTries = 16;
+  for (int i = 0; i < kTries && freed_count_ != 0; ++i) {
+    const auto number = freed_[freed_head_];
+    freed_head_ = (freed_head_ + 1) % FLOW_HOPS;
+    --freed_count_;
+    auto& use = uses_[number];
+    use.is_freed = false;
+    if (use.references != 0) continue;
+    if (now - use.last_used >= FlowEnds::kRest) {
+      forget(number);
+      return number;
+    }
+    put_by(number);
+  }
+  return 0;
+}
+
+/// Keeps a number without references for the time when numbers run out.
+void FlowHops::put_by(std::uint32_t number) noexcept {
+  auto& use = uses_[number];
+  if (use.is_freed) return;
+  use.is_freed = true;
+  freed_[(freed_head_ + freed_count_) % FLOW_HOPS] = static_cast<std::uint16_t>(number);
+  ++freed_count_;
+}
+
+/// The neighbour has no number any more.
+void FlowHops::forget(std::uint32_t number) noexcept {
+  const auto& use = uses_[number];
+  auto* link = &chains_[chain_of(use.out, use.address)];
+  while (*link != 0 && *link != number) link = &uses_[*link].next;
+  if (*link == number) *link = use.next;
 }
 
 std::uint32_t FlowHops::acquire(const NextHop& hop, Timestamp now) noexcept {
   auto& first = chains_[chain_of(hop.out, hop.address)];
   for (std::uint32_t number = first; number != 0; number = uses_[number].next) {
     if (!is_for(number, hop)) continue;
-    ++uses_[number].references;
+    if (uses_[number].references++ == 0) write(number);
     return number;
   }
   const auto number = take_number(now);
@@ -65,14 +92,8 @@ std::uint32_t FlowHops::acquire(const NextHop& hop, Timestamp now) noexcept {
 void FlowHops::release(std::uint32_t number, Timestamp now) noexcept {
   auto& use = uses_[number];
   if (--use.references != 0) return;
-  auto* link = &chains_[chain_of(use.out, use.address)];
-  while (*link != number) link = &uses_[*link].next;
-  *link = use.next;
-  use.freed = now;
-  use.out = InterfaceId::kNone;
-  write(number);
-  freed_[(freed_head_ + freed_count_) % FLOW_HOPS] = static_cast<std::uint16_t>(number);
-  ++freed_count_;
+  use.last_used = now;
+  put_by(number);
 }
 
 void FlowHops::begin_adoption() noexcept {
@@ -88,8 +109,8 @@ void FlowHops::begin_adoption() noexcept {
 void FlowHops::end_adoption(Timestamp now) noexcept {
   for (std::uint32_t number = 1; number < left_; ++number) {
     write(number);
-    uses_[number].freed = now;
-    freed_[freed_count_++] = static_cast<std::uint16_t>(number);
+    uses_[number].last_used = now;
+    put_by(number);
   }
 }
 

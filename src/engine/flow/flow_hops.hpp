@@ -43,12 +43,15 @@ class FlowHops {
     InterfaceId out = InterfaceId::kNone;
     net::IpAddress address;
     std::uint32_t references = 0;
-    std::uint16_t next = 0;  // of the chain; of a free number: unused
-    Timestamp freed{};
+    std::uint16_t next = 0;  // of the chain
+    bool is_freed = false;   // in freed_
+    Timestamp last_used{};
   };
   [[nodiscard]] static std::size_t chain_of(InterfaceId out,
                                             const net::IpAddress& address) noexcept;
   [[nodiscard]] std::uint32_t take_number(Timestamp now) noexcept;
+  void put_by(std::uint32_t number) noexcept;
+  void forget(std::uint32_t number) noexcept;
   void write(std::uint32_t number) noexcept;
 
   const FlowMemory& memory_;
@@ -62,6 +65,8 @@ class FlowHops {
   std::array<Device, FLOW_DEVICES> devices_{};
   std::array<std::uint16_t, kChains> chains_{};
   std::vector<Use> uses_;  // by number
+  // Numbers that may be given to other neighbours, longest unused first. Till then they are found
+  // by their own again, so that a server whose connections come and go keeps its number.
   std::vector<std::uint16_t> freed_;
   std::uint32_t freed_head_ = 0;
   std::uint32_t freed_count_ = 0;
