@@ -92,7 +92,8 @@ class Race : public ::testing::Test {
   }
 
   void SetUp() override {
-    auto loaded = SteerProgram::load(1024, kOptions.connection_capacity);
+    // So few slots that each is soon used again, by another flow.
+    auto loaded = SteerProgram::load(1024, 1);
     if (!loaded && ::geteuid() != 0) GTEST_SKIP() << loaded.error();
     ASSERT_TRUE(loaded) << loaded.error();
     program_ = std::move(*loaded);
@@ -123,6 +124,14 @@ class Race : public ::testing::Test {
     if (has_answers) lab_.process(talk.answer(net::kTcpSyn | net::kTcpAck, 0), kInside);
     for (int i = 0; i < 2; ++i) lab_.process(talk.request());
     if (has_answers) lab_.process(talk.answer(), kInside);
+  }
+
+  void close(const Talk& talk) {
+    lab_.process(talk.request(net::kTcpFin | net::kTcpAck));
+    if (talk.method == ForwardingMethod::kMasquerade) {
+      lab_.process(talk.answer(net::kTcpFin | net::kTcpAck), kInside);
+    }
+    lab_.process(talk.request(net::kTcpRst));
   }
 
   // Numbers of what is gone rest for a while: so time must be real.
@@ -210,6 +219,7 @@ class SteppedMemory {
 };
 
 TEST_F(Race, BetweenAnyTwoStores) {
+  constexpr unsigned kOtherClients = 24;
   if (!StoreTrap::kIsPossible) GTEST_SKIP() << "single steps are for x86-64 only";
   SteppedMemory stepped(program_->flow_memory());
   start(stepped.memory());
@@ -218,14 +228,16 @@ TEST_F(Race, BetweenAnyTwoStores) {
 
   // A packet to every virtual end, and an answer of every server there is or will be.
   std::vector<Frame> probes;
-  auto changed = talks_;
-  for (auto& talk : changed) {
-    for (const unsigned server : {talk.server, talk.server % 16 + 1}) {
-      talk.server = server;
-      if (probes.size() % 2 == 0) probes.push_back(talk.request());
-      probes.push_back(talk.answer());
+  const auto choose_probes = [&] {
+    probes.clear();
+    for (auto talk : talks_) {
+      probes.push_back(talk.request());
+      for (const unsigned server : {talk.server, talk.server % 16 + 1}) {
+        talk.server = server;
+        probes.push_back(talk.answer());
+      }
     }
-  }
+  };
   const auto results = [&] {
     std::vector<RunResult> all;
     for (const auto& probe : probes) {
@@ -264,6 +276,7 @@ TEST_F(Race, BetweenAnyTwoStores) {
     stores += trap.stores().size();
   };
 
+  choose_probes();
   unsigned round = 0;
   for (auto& talk : talks_) {
     const auto name = "talk " + std::to_string(round++) + ": ";
@@ -276,14 +289,15 @@ TEST_F(Race, BetweenAnyTwoStores) {
     talk.server = talk.server % 16 + 1;
     change(name + "another server comes", [&] { add_server(talk); });
     change(name + "a connection to it", [&] { open(talk); });
-    change(name + "it ends", [&] {
-      lab_.process(talk.request(net::kTcpFin | net::kTcpAck));
-      if (talk.method == ForwardingMethod::kMasquerade) {
-        lab_.process(talk.answer(net::kTcpFin | net::kTcpAck), kInside);
-      }
-      lab_.process(talk.request(net::kTcpRst));
-    });
+    change(name + "it ends", [&] { close(talk); });
     change(name + "a new one", [&] { open(talk); });
+  }
+  for (unsigned i = 0; i < kOtherClients; ++i) {
+    auto& talk = talks_[i % talks_.size()];
+    change("it ends, number " + std::to_string(i), [&] { close(talk); });
+    talk.client.port = engine::test::port_of(41000 + i);
+    choose_probes();
+    change("of another client, number " + std::to_string(i), [&] { open(talk); });
   }
   EXPECT_GT(forwarded, stores);  // most flows are not concerned by a change
   RecordProperty("stores", static_cast<int>(stores));
