@@ -90,8 +90,8 @@ class Cluster:
                        "--xdp-mode", decap_mode)
         self.lab.serve(server)
 
-    def start(self, *arguments):
-        self.sluiced = Sluiced(self.director, *arguments)
+    def start(self, *arguments, **options):
+        self.sluiced = Sluiced(self.director, *arguments, **options)
         return self.sluiced
 
     def add_service(self, family, port=80, protocol="-t", scheduler="rr", weights=None, flags=""):

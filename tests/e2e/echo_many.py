@@ -2,13 +2,14 @@
 """Many TCP connections that are held open.
 
     echo_many.py serve PORT                        answers each line with itself
-    echo_many.py hold ADDRESS PORT COUNT FILE      opens COUNT connections, says a line on each, waits
-                                                   for FILE to be there, says another, and prints how
-                                                   many were answered
+    echo_many.py hold ADDRESS PORT COUNT FILE...   opens COUNT connections and says a line on each; says
+                                                   another when a FILE is there, for each, and prints
+                                                   how many were answered
 """
 
 import asyncio
 import pathlib
+import resource
 import sys
 
 
@@ -28,27 +29,31 @@ async def ask(streams, text):
     reader, writer = streams
     writer.write(text + b"\n")
     await writer.drain()
-    return await asyncio.wait_for(reader.readline(), 20) == text + b"\n"
+    return await asyncio.wait_for(reader.readline(), 60) == text + b"\n"
 
 
-async def hold(address, port, count, file):
-    connections = [await asyncio.open_connection(address, port) for _ in range(count)]
-    for number, streams in enumerate(connections):
-        assert await ask(streams, b"first %d" % number)
-    while not file.exists():
-        await asyncio.sleep(0.05)
-    answers = await asyncio.gather(*(ask(streams, b"second %d" % number)
-                                     for number, streams in enumerate(connections)),
-                                   return_exceptions=True)
-    print(f"{answers.count(True)} answered")
+async def hold(address, port, count, files):
+    connections = []
+    while len(connections) < count:
+        connections += await asyncio.gather(*(asyncio.open_connection(address, port)
+                                              for _ in range(100)))
+    for file in (None, *files):
+        while file is not None and not file.exists():
+            await asyncio.sleep(0.05)
+        answers = await asyncio.gather(*(ask(streams, b"%d at %a" % (number, file))
+                                         for number, streams in enumerate(connections)),
+                                       return_exceptions=True)
+        print(f"{answers.count(True)} answered", flush=True)
 
 
 def main():
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     if sys.argv[1] == "serve":
         asyncio.run(serve(int(sys.argv[2])))
     else:
         asyncio.run(hold(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]),
-                         pathlib.Path(sys.argv[5])))
+                         [pathlib.Path(name) for name in sys.argv[5:]]))
 
 
 if __name__ == "__main__":

@@ -257,7 +257,7 @@ class Lab:
 class Sluiced:
     """A daemon on a node."""
 
-    def __init__(self, node, *arguments, interfaces=None):
+    def __init__(self, node, *arguments, interfaces=None, program=BIN / "sluiced"):
         self.node = node
         node.had_daemon = True
         number = next(node.lab.numbers)
@@ -270,7 +270,7 @@ class Sluiced:
         names = node.interfaces if interfaces is None else interfaces
         words = list(itertools.chain.from_iterable(("--interface", name) for name in names))
         with self.log.open("wb") as log:
-            self.process = node.start(BIN / "sluiced", *words, *arguments, stderr=log,
+            self.process = node.start(program, *words, *arguments, stderr=log,
                                       env={**os.environ, "NOTIFY_SOCKET": notify_path})
         node.daemons.append(self.process)
 

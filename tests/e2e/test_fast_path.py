@@ -84,6 +84,14 @@ def test_the_fast_path_can_be_turned_off_and_on(lab):
     wait_for(client, cluster)
 
 
+def end_director(cluster, sluiced, end):
+    if end == "--keep-forwarding":
+        cluster.director.run(BIN / "sluice", "stop", end)
+        assert sluiced.process.wait(0.1) == 0
+    else:
+        sluiced.stop(end)
+
+
 @pytest.mark.parametrize("method", ["nat", "dr"])
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGUSR2, "--keep-forwarding"])
 def test_transfers_survive_the_director(lab, method, end):
@@ -94,11 +102,7 @@ def test_transfers_survive_the_director(lab, method, end):
     client = start_iperf(cluster, 4, "--time", "6")
     wait_until(lambda: counter(sluiced, "xdp_forwarded") > 2000, "XDP forwards")
     listed = sluiced.ipvsadm("-Ln")
-    if end == "--keep-forwarding":
-        cluster.director.run(BIN / "sluice", "stop", end)
-        assert sluiced.process.wait(0.1) == 0
-    else:
-        sluiced.stop(end)
+    end_director(cluster, sluiced, end)
     before = received(cluster.servers[0])
     time.sleep(1)
     assert received(cluster.servers[0]) > before + 1_000_000
@@ -114,25 +118,65 @@ def test_transfers_survive_the_director(lab, method, end):
     assert not cluster.director.has_xdp("eth0")
 
 
-def test_idle_connections_survive_a_killed_director(lab):
-    """Many connections are open and say nothing; after the restart all of them answer."""
-    count = 200
+@pytest.mark.parametrize("end", [signal.SIGKILL, "--keep-forwarding"])
+def test_open_connections_survive(lab, end):
+    """Ten thousand connections are open. All of them answer while no director runs, and when there
+    is one again."""
+    count = 10_000
     cluster = Cluster(lab, "nat", arms=2, servers=2, fast=True)
     sluiced = cluster.start()
     virtual = cluster.add_service(4, port=7)
     for server in cluster.servers:
         server.start(PYTHON, HERE / "echo_many.py", "serve", "7")
         wait_until(lambda s=server: ":7 " in s.run("ss", "-tlnH"), "the echo server listens")
-    go_on = lab.directory / "go-on"
-    client = cluster.client.start(PYTHON, HERE / "echo_many.py", "hold", VIP[4], "7", count, go_on,
-                                  stdout=-1, text=True)
-    wait_until(lambda: sluiced.ipvsadm("-Lnc").count("ESTABLISHED") == count, "all are open")
-    sluiced.stop(signal.SIGKILL)
+    in_absence, after = lab.directory / "in-absence", lab.directory / "after"
+    client = cluster.client.start(PYTHON, HERE / "echo_many.py", "hold", VIP[4], "7", count, in_absence,
+                                  after, stdout=-1, text=True)
+    assert client.stdout.readline() == f"{count} answered\n"
+    assert sluiced.ipvsadm("-Lnc").count("ESTABLISHED") == count
+    end_director(cluster, sluiced, end)
+    in_absence.touch()
+    assert client.stdout.readline() == f"{count} answered\n"
     again = cluster.start()
     assert again.ipvsadm("-Lnc").count("ESTABLISHED") == count
-    go_on.touch()
-    assert client.communicate(timeout=30)[0] == f"{count} answered\n"
+    after.touch()
+    assert client.stdout.readline() == f"{count} answered\n"
     assert virtual in again.ipvsadm("-Ln")
+
+
+def test_another_build_goes_on(lab):
+    """An upgrade: another program takes over all of it, under traffic."""
+    cluster = Cluster(lab, "nat", arms=2, servers=1, fast=True)
+    sluiced = cluster.start()
+    cluster.add_service(4, port=IPERF_PORT)
+    client = start_iperf(cluster, 4, "--time", "5")
+    wait_until(lambda: counter(sluiced, "xdp_forwarded") > 2000, "XDP forwards")
+    other = lab.directory / "sluiced-other"
+    program = (BIN / "sluiced").read_bytes()
+    version = cluster.director.run(BIN / "sluiced", "--version").split()[1]
+    text, changed = (f"sluiced {first}{version[1:]}\0".encode() for first in (version[0], "9"))
+    assert program.count(text) == 1
+    other.write_bytes(program.replace(text, changed))
+    other.chmod(0o755)
+    sluiced.stop(signal.SIGUSR2)
+    again = cluster.start(program=other)
+    assert f"sluiced 9{version[1:]} serves" in again.log.read_text()
+    assert "2 connections of the director before" in again.log.read_text()
+    wait_for(client, cluster)
+
+
+def test_memory_of_another_layout_is_not_misread(lab):
+    """An upgrade to a build whose records are others: it says so, and begins with nothing."""
+    cluster = Cluster(lab, "nat", arms=2, servers=1, fast=True)
+    sluiced = cluster.start()
+    cluster.add_service(4)
+    sluiced.stop(signal.SIGKILL)
+    cluster.director.run(PYTHON, HERE / "change_layout.py")
+    again = cluster.start()
+    assert "starting anew" in again.log.read_text()
+    assert VIP[4] not in again.ipvsadm("-Ln")
+    cluster.add_service(4)
+    assert cluster.client.run("curl", "-s", f"http://{VIP[4]}/") == "rs1"
 
 
 def test_another_table_size_starts_anew_and_says_so(lab):
