@@ -5,6 +5,7 @@
 #include "engine/forward/ttl.hpp"
 #include "engine/ftp.hpp"
 #include "engine/persistence.hpp"
+#include "engine/snat_path.hpp"
 #include "engine/tracking.hpp"
 #include "engine/transmit.hpp"
 
@@ -14,7 +15,8 @@ namespace {
 // The answer of a masqueraded real server.
 Verdict answer(DirectorState& state, PacketContext& context, ConnectionId id) {
   const auto& record = state.connections.at(id);
-  if ((record.flags & kConnectionFtp) != 0) {
+  if ((record.flags & (kConnectionFtp | kConnectionSnat)) != 0) {
+    if ((record.flags & kConnectionSnat) != 0) return forward_from_inside(state, context, id);
     if (auto verdict = ftp_answer(state, context, id)) return *verdict;
   }
   count_out(state, record, context);
@@ -71,6 +73,9 @@ std::optional<Verdict> forward_answer(DirectorState& state, PacketContext& conte
 Verdict forward_unsolicited(DirectorState& state, PacketContext& context) noexcept {
   const auto reply = reply_flow(context.headers);
   if (const auto id = open_from_server(state, context, reply)) return answer(state, context, id);
+  if (state.snat.rules.size() != 0) {
+    if (const auto verdict = open_snat(state, context)) return *verdict;
+  }
   return refuse(state, context);
 }
 

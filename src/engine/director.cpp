@@ -9,6 +9,7 @@
 #include "engine/packet_context.hpp"
 #include "engine/related_icmp.hpp"
 #include "engine/requests.hpp"
+#include "engine/snat_path.hpp"
 
 namespace lb::engine {
 namespace {
@@ -37,7 +38,10 @@ Verdict decide(DirectorState& state, PacketContext& context) {
   if (is_related_icmp(context.headers)) {
     return forward_icmp_error(state, context).value_or(Verdict::host());
   }
-  if (!is_balanced(context.headers.protocol)) return Verdict::host();
+  if (!is_balanced(context.headers.protocol)) {
+    if (state.snat.rules.size() == 0) return Verdict::host();
+    return forward_snat_echo(state, context).value_or(Verdict::host());
+  }
   if (const auto verdict = forward_answer(state, context)) return *verdict;
   if (!is_for_director(state, context)) return forward_unsolicited(state, context);
   return forward_request(state, context);
@@ -97,7 +101,8 @@ Verdict process_one(DirectorState& state, net::Packet& packet, net::Parsed& head
                     InterfaceId ingress, Outputs& outputs, const Ahead& ahead) {
   if (!headers) return to_verdict(headers.error());
   // Without any service of its family IPVS is off, and connections that are left are nobody's.
-  if (!state.services.has(headers->family())) return Verdict::host();
+  const auto family = headers->family();
+  if (!state.services.has(family) && !state.snat.rules.has(family)) return Verdict::host();
   if (headers->is_fragment()) return process_fragment(state, packet, *headers, ingress, outputs);
   PacketContext context{packet, *headers, ingress, outputs, {}, ahead};
   return decide(state, context);

@@ -6,6 +6,7 @@
 #include <map>
 #include <string_view>
 
+#include "engine/snat.hpp"
 #include "engine/testing/lab.hpp"
 
 namespace lb::engine {
@@ -163,6 +164,42 @@ void unsupported(Lab& lab) {
   lab.process(tcp(client(), vip(), kSyn));
 }
 
+model::SnatRule snat_rule() {
+  model::SnatRule rule;
+  rule.name = "out";
+  rule.inside = {.address = ip("10.0.0.0"), .length = 16};
+  (void)rule.add({ip("192.0.2.20"), ip("192.0.2.20")});
+  rule.ports = {5000, 5000};
+  return rule;
+}
+
+void snat_pool_exhausted(Lab& lab) {
+  ASSERT_TRUE(add_snat_rule(lab.director, snat_rule()));
+  lab.process(tcp(server(1), client(), kSyn), kInside);
+  lab.process(tcp(server(2), client(), kSyn), kInside);
+}
+
+void snat_client_limit(Lab& lab) {
+  auto rule = snat_rule();
+  rule.client_limit = 1;
+  ASSERT_TRUE(add_snat_rule(lab.director, rule));
+  lab.process(tcp(server(1), client(1), kSyn), kInside);
+  lab.process(tcp(server(1), client(2), kSyn), kInside);
+}
+
+void snat_no_connection(Lab& lab) {
+  ASSERT_TRUE(add_snat_rule(lab.director, snat_rule()));
+  lab.process(tcp(client(), end("192.0.2.20", 5000), kSyn));
+}
+
+void snat_forged_icmp(Lab& lab) {
+  ASSERT_TRUE(add_snat_rule(lab.director, snat_rule()));
+  lab.process(tcp(server(1), client(), kSyn), kInside);
+  auto about = tcp(end("192.0.2.20", 5000), client(), kSyn);
+  about[14 + 20 + 4] ^= std::byte{0x40};  // of the sequence number
+  lab.process(port_unreachable(client().address, ip("192.0.2.20"), about));
+}
+
 struct Way {
   DropReason reason;
   void (*lose)(Lab& lab);
@@ -188,6 +225,10 @@ constexpr std::array kWays{
     Way{DropReason::kFragmentOverlap, fragment_overlap},
     Way{DropReason::kFragmentMemory, fragment_memory},
     Way{DropReason::kUnsupported, unsupported},
+    Way{DropReason::kSnatPoolExhausted, snat_pool_exhausted},
+    Way{DropReason::kSnatClientLimit, snat_client_limit},
+    Way{DropReason::kSnatNoConnection, snat_no_connection},
+    Way{DropReason::kSnatForgedIcmp, snat_forged_icmp},
 };
 
 // Not the director's to reach.

@@ -5,6 +5,7 @@
 #include "engine/forward/icmp_related.hpp"
 #include "engine/forward/tunnel.hpp"
 #include "engine/schedule.hpp"
+#include "engine/snat_path.hpp"
 #include "engine/transmit.hpp"
 #include "net/bytes.hpp"
 
@@ -176,6 +177,9 @@ std::optional<Verdict> forward_icmp_error(DirectorState& state, PacketContext& c
     if (const auto found = find_tunneled(state, context, *quoted); found.connection != 0) {
       return relay_tunnel_error(state, context, *quoted, found);
     }
+  }
+  if (state.snat.rules.size() != 0) {
+    if (const auto verdict = forward_snat_error(state, context, *quoted)) return verdict;
   }
   // Quoted as we sent it: from the client to the real server.
   const auto sent = request_flow(*quoted);

@@ -4,10 +4,12 @@
 #include <optional>
 
 #include "engine/accounting.hpp"
+#include "engine/director_marks.hpp"
 #include "engine/forward/ttl.hpp"
 #include "engine/ftp.hpp"
 #include "engine/removal.hpp"
 #include "engine/schedule.hpp"
+#include "engine/snat_path.hpp"
 #include "engine/sync/sync_backup.hpp"
 #include "engine/sync/sync_master.hpp"
 #include "engine/tracking.hpp"
@@ -39,7 +41,7 @@ ConnectionId find_connection(DirectorState& state, const PacketContext& context,
                              ConnectionId& replaced) {
   auto& connections = state.connections;
   const auto id = connections.find(flow.protocol, flow.client, flow.virtual_end, context.ahead);
-  if (id == 0) return 0;
+  if (id == 0 || (connections.at(id).flags & kConnectionSnat) != 0) return id;
   const bool gives_way = begins_connection(context) && is_to_be_replaced(state, id);
   if (!gives_way && !is_given_up(state, id)) {
     const bool is_unbound = (connections.at(id).flags & kConnectionUnbound) != 0;
@@ -66,6 +68,14 @@ std::optional<Verdict> help(DirectorState& state, PacketContext& context, Connec
   }
   if ((flags & kConnectionFtp) != 0) return ftp_request(state, context, id);
   return std::nullopt;
+}
+
+// A packet to an address that is also SNAT's, which no service wants.
+std::optional<Verdict> to_mapping(DirectorState& state, PacketContext& context, const Flow& flow) {
+  if (!state.snat.rules.is_outside(flow.virtual_end.address)) return std::nullopt;
+  const auto* service = state.services.find_for_packet(
+      mark(state, context), flow.protocol, flow.virtual_end.address, flow.virtual_end.port);
+  return service == nullptr ? open_snat(state, context) : std::nullopt;
 }
 
 // Other directors hear of it, if that is due.
@@ -103,10 +113,16 @@ Verdict forward_request(DirectorState& state, PacketContext& context) noexcept {
   ConnectionId replaced = 0;
   auto id = find_connection(state, context, flow, replaced);
   if (id == 0) {
+    if (state.snat.rules.size() != 0 && replaced == 0) {
+      if (const auto verdict = to_mapping(state, context, flow)) return *verdict;
+    }
     const auto scheduled = schedule(state, context, flow, false);
     if (replaced != 0) state.connections.expire_now(replaced, state.now);
     if (scheduled.connection == 0) return scheduled.verdict;
     id = scheduled.connection;
+  }
+  if ((state.connections.at(id).flags & kConnectionSnat) != 0) {
+    return forward_from_outside(state, context, id);
   }
   if (is_orphan(state, id)) return Verdict::drop(DropReason::kDestinationRemoved);
   return forward(state, context, id);

@@ -65,6 +65,9 @@ void make_account(DirectorState& state, SnatEntry& entry, Destination& destinati
   destination.service = entry.service.get();
   destination.snat_slot = entry.slot;
   state.connections.keep_snat_clients();
+  if (!state.snat.numbers) {
+    state.snat.numbers.emplace(std::size_t{state.connections.table().capacity()} + 1);
+  }
 }
 
 void remove(DirectorState& state, SnatEntry& entry) {

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "engine/host_ports.hpp"
+#include "engine/snat_numbers.hpp"
 #include "engine/snat_rules.hpp"
+#include "engine/zeroed_array.hpp"
 
 namespace lb::engine {
 
@@ -14,6 +18,7 @@ struct DirectorState;
 struct Snat {
   SnatRules rules;
   std::unique_ptr<HostPorts> host_ports = std::make_unique<HostPorts>();
+  std::optional<ZeroedArray<SnatNumbers>> numbers{};  ///< by connection; once there was a rule
   std::uint64_t choices = 0;  ///< ports chosen so far; part of what the next is drawn by
 };
 
