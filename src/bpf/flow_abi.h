@@ -18,7 +18,7 @@
 #endif
 
 enum {
-  FLOW_LAYOUT = 1, /* raised with every change of this file */
+  FLOW_LAYOUT = 2, /* raised with every change of this file */
   FLOW_SLOTS4 = 4, /* in a bucket of one cache line */
   FLOW_SLOTS6 = 2,
   FLOW_ENDS = 65536, /* numbers of endpoints; 0 is none */
@@ -39,12 +39,15 @@ enum flow_side { FLOW_VIRTUAL = 1, FLOW_REAL = 2 };
  * key; who reads takes key, words, key again. */
 struct flow4 {
   __u64 key;   /* client address | client port << 32 | number of the endpoint << 48 */
-  __u64 words; /* target 20 | hop 12 (answers) | virtual end 16 (answers) | age 16 */
+  __u64 words; /* target 20 | hop 12 | other end 16 | age 16 */
 };
 
 struct flow_bucket4 {
   struct flow4 slots[FLOW_SLOTS4];
 } __attribute__((aligned(64)));
+
+/* The other end and the hop are what packets get and where they go: of answers (the virtual end),
+ * and of what comes from outside to SNAT (the inside host). Of other requests the target says it. */
 
 /* The same for IPv6, whose key takes several stores: `sequence` is odd meanwhile. */
 struct flow6 {
@@ -79,7 +82,7 @@ struct flow_end_bucket6 {
   struct flow_end6 slots[2];
 } __attribute__((aligned(64)));
 
-/* By number of an endpoint: what answers get as their source. */
+/* By number of an endpoint: what packets get as their source, or destination. */
 struct flow_endpoint {
   __u32 sequence; /* odd while it changes */
   __be16 port;
@@ -89,7 +92,13 @@ struct flow_endpoint {
   __u64 reserved;
 };
 
-enum flow_method { FLOW_PUNT = 0, FLOW_MASQUERADE = 1, FLOW_DIRECT = 2, FLOW_TUNNEL = 3 };
+enum flow_method {
+  FLOW_PUNT = 0,
+  FLOW_MASQUERADE = 1,
+  FLOW_DIRECT = 2,
+  FLOW_TUNNEL = 3,
+  FLOW_SNAT = 4, /* the account of a SNAT rule: where packets go, each flow says */
+};
 
 enum flow_target_flag {
   FLOW_TARGET_LOCAL = 1,   /* the director's own address: the host takes the packet */

@@ -73,12 +73,36 @@ static __always_inline int forward_local(struct xdp_md* ctx, const struct flow_s
   return XDP_PASS;
 }
 
+/* From outside to a connection of SNAT: gets the inside host as its destination. */
+static __always_inline int forward_inward(struct xdp_md* ctx, const struct flow_settings* settings,
+                                          const struct flow_packet* packet, bool is_ipv6) {
+  struct flow_hop* hop_entry = entry_of(&flow_hops, flow_hop_of(packet->words));
+  struct flow_endpoint* end_entry = entry_of(&flow_endpoints, flow_virtual_end_of(packet->words));
+  if (!hop_entry || !end_entry) return FLOW_NOT_FORWARDED;
+  struct flow_hop hop;
+  struct flow_endpoint end;
+  if (!COPY_ENTRY(&hop, hop_entry) || !COPY_ENTRY(&end, end_entry)) return FLOW_NOT_FORWARDED;
+  if (!hop.ifindex || packet->ip_size > hop.mtu) return FLOW_NOT_FORWARDED;
+  struct linear frame = LINEAR(ctx);
+  if (!is_plain(&frame, settings, packet, is_ipv6, true) || !trim(ctx, packet))
+    return FLOW_NOT_FORWARDED;
+  frame = (struct linear)LINEAR(ctx);
+  if (!take_hop(&frame, is_ipv6) ||
+      !translate(&frame, packet, is_ipv6, false, end.address, end.port)) {
+    return XDP_DROP;
+  }
+  note_use(packet);
+  count_flow(settings, packet);
+  return leave_by(ctx, &hop, is_ipv6);
+}
+
 static __always_inline int forward_request(struct xdp_md* ctx, const struct flow_settings* settings,
                                            const struct flow_packet* packet, bool is_ipv6) {
   struct flow_target* entry = entry_of(&flow_targets, flow_target_of(packet->words));
   if (!entry) return FLOW_NOT_FORWARDED;
   struct flow_target target;
   if (!COPY_ENTRY(&target, entry) || target.method == FLOW_PUNT) return FLOW_NOT_FORWARDED;
+  if (target.method == FLOW_SNAT) return forward_inward(ctx, settings, packet, is_ipv6);
   if (packet->ip_size > target.mtu) return FLOW_NOT_FORWARDED;
   if (target.flags & FLOW_TARGET_LOCAL)
     return forward_local(ctx, settings, packet, &target, is_ipv6);

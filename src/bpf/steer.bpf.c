@@ -43,6 +43,22 @@ struct {
 } addresses SEC(".maps");
 
 struct {
+  __uint(type, BPF_MAP_TYPE_LPM_TRIE);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, STEER_MAX_PREFIXES);
+  __type(key, struct steer_prefix);
+  __type(value, struct steer_prefix_use);
+} snat_prefixes SEC(".maps");
+
+/* Whether there are any prefixes of source NAT: without, nobody looks for them. */
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, __u32);
+} snat_in_use SEC(".maps");
+
+struct {
   __uint(type, BPF_MAP_TYPE_HASH);
   __uint(max_entries, STEER_MAX_INTERFACES);
   __type(key, __u32); /* ifindex */
@@ -136,7 +152,46 @@ static __noinline int concerns_embedded_of_host(struct __sk_buff* skb, __u32 off
   return concerns(&frame, offset, family);
 }
 
-/* Why a packet goes to the engine; STEER_PASSED: it does not. */
+static __always_inline struct steer_prefix_use* find_prefix(const struct steer_endpoint* end) {
+  struct steer_prefix key = {
+      .bits = STEER_PREFIX_FAMILY_BITS + (end->family == AF_INET ? 32 : 128),
+      .family = bpf_htonl(end->family),
+  };
+  __builtin_memcpy(key.address, end->address, 16);
+  return bpf_map_lookup_elem(&snat_prefixes, &key);
+}
+
+/* True for the protocols that source NAT translates, and errors about them. */
+static __always_inline bool is_translated(const struct linear* frame, const struct headers* h) {
+  if (!is_icmp(h)) return h->source.protocol == IPPROTO_TCP || h->source.protocol == IPPROTO_UDP;
+  if (h->later) return true;
+  __u8* type = bytes_at(frame, h->payload, 8);
+  if (!type) return false;
+  bool is_echo = h->source.family == AF_INET ? *type == 0 || *type == 8
+                                             : *type == 128 || *type == 129;
+  return is_echo || is_icmp_error(h, *type);
+}
+
+/* Why a packet that concerns no service goes to the engine. */
+static __noinline enum steer_counter classify_snat(struct xdp_md* ctx, struct headers* h) {
+  if (!ctx || !h) return STEER_PASSED;
+  struct linear frame = LINEAR(ctx);
+  __u8* link = bytes_at(&frame, 0, sizeof(struct ethhdr));
+  if (!link || (link[0] & 1) || h->unreadable || !is_translated(&frame, h)) return STEER_PASSED;
+  struct steer_prefix_use* to = find_prefix(&h->destination);
+  if (to && (to->flags & STEER_PREFIX_OUTSIDE)) {
+    if (h->fragment || is_icmp(h) || !(to->flags & STEER_PREFIX_OWN)) return STEER_SNAT;
+    if (!read_ports(&frame, h)) return STEER_ODD;
+    __u16 port = bpf_ntohs(h->destination.port);
+    if (to->first_port <= port && port <= to->last_port) return STEER_SNAT;
+    return STEER_PASSED;
+  }
+  if (to && (to->flags & STEER_PREFIX_OWN)) return STEER_PASSED;
+  struct steer_prefix_use* from = find_prefix(&h->source);
+  return from && (from->flags & STEER_PREFIX_INSIDE) ? STEER_SNAT : STEER_PASSED;
+}
+
+/* Why a packet goes to the engine; STEER_PASSED: no service is concerned. */
 static __always_inline enum steer_counter classify(struct xdp_md* ctx, const struct linear* frame,
                                                    struct headers* h) {
   if (is_icmp(h) && !h->fragment && !h->unreadable) {
@@ -196,6 +251,9 @@ int steer(struct xdp_md* ctx) {
     return XDP_PASS;
   }
   enum steer_counter why = readable ? classify(ctx, &frame, &h) : STEER_PASSED;
+  __u32 first = 0;
+  __u32* has_snat = bpf_map_lookup_elem(&snat_in_use, &first);
+  if (why == STEER_PASSED && readable && has_snat && *has_snat) why = classify_snat(ctx, &h);
   if (why == STEER_PASSED) {
     count(STEER_PASSED);
     return XDP_PASS;

@@ -34,6 +34,27 @@ enum steer_address_flag {
   STEER_ADDRESS_REAL_ALL = 8,
 };
 
+/* Addresses of source NAT: the longest prefix says all. `bits` counts from the family on. */
+struct steer_prefix {
+  __u32 bits;
+  __be32 family;
+  __u8 address[16];
+};
+
+enum { STEER_PREFIX_FAMILY_BITS = 32 };
+
+enum steer_prefix_flag {
+  STEER_PREFIX_INSIDE = 1,  /* packets from there may be translated */
+  STEER_PREFIX_OUTSIDE = 2, /* packets to its ports may be answers */
+  STEER_PREFIX_OWN = 4,     /* an address of the host */
+};
+
+struct steer_prefix_use {
+  __u32 flags;
+  __u16 first_port; /* of the host's byte order; of TCP and UDP */
+  __u16 last_port;
+};
+
 /* A served interface: its AF_XDP sockets are `queues` slots of the socket map from `first_socket`;
  * what the host itself sends and the engine must see goes to `host_queue` of the TAP. */
 struct steer_interface {
@@ -54,12 +75,14 @@ enum steer_counter {
   STEER_FROM_HOST,      /* to the engine: sent by a real server on the director itself */
   STEER_HOST_DROP,      /* dropped on the way to the host: no interface for the TAP queue */
   STEER_FORWARDED,      /* sent on here, of published flows */
+  STEER_SNAT,           /* to the engine: for source NAT to translate */
   STEER_COUNTERS,
 };
 
 enum {
   STEER_MAX_SOCKETS = 1024,
   STEER_MAX_INTERFACES = 256, /* as many queues as a TAP has */
+  STEER_MAX_PREFIXES = 65536,
 };
 
 /* Generic XDP sees a packet again that is redirected to the interface's ingress. So in that mode

@@ -263,7 +263,9 @@ int SteerProgram::queue_program() const noexcept {
 SteeringMaps::Maps SteerProgram::endpoint_maps() const noexcept {
   return {.virtual_ends = ::bpf_map__fd(object_->maps.virtual_ends),
           .real_ends = ::bpf_map__fd(object_->maps.real_ends),
-          .addresses = ::bpf_map__fd(object_->maps.addresses)};
+          .addresses = ::bpf_map__fd(object_->maps.addresses),
+          .snat_prefixes = ::bpf_map__fd(object_->maps.snat_prefixes),
+          .snat_in_use = ::bpf_map__fd(object_->maps.snat_in_use)};
 }
 
 std::vector<std::uint64_t> SteerProgram::by_cpu(std::uint32_t which) const {

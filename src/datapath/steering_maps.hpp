@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <utility>
 
 #include "datapath/datapath.hpp"
@@ -23,11 +24,14 @@ class SteeringMaps final : public engine::SteeringListener {
     int virtual_ends = -1;
     int real_ends = -1;
     int addresses = -1;
+    int snat_prefixes = -1;
+    int snat_in_use = -1;
   };
   SteeringMaps(const Maps& maps, Log log) : maps_(maps), log_(std::move(log)) {}
 
   void endpoint_added(const engine::SteeredEndpoint& endpoint) noexcept override;
   void endpoint_removed(const engine::SteeredEndpoint& endpoint) noexcept override;
+  void snat_changed(std::span<const engine::SnatPrefix> prefixes) noexcept override;
   /// Lets go of addresses that only an earlier director steered by.
   void drop_unused() noexcept;
 

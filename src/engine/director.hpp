@@ -45,12 +45,26 @@ struct SteeredEndpoint {
   friend bool operator==(const SteeredEndpoint&, const SteeredEndpoint&) = default;
 };
 
+/// Addresses that packets of source NAT are steered by. Every prefix says also what the shorter
+/// ones that hold it say: the longest is all that counts.
+struct SnatPrefix {
+  net::IpAddress address;
+  std::uint8_t length = 0;
+  bool is_inside = false;   ///< packets from there may be translated
+  bool is_outside = false;  ///< an address of a pool: packets to `ports` may be answers
+  bool is_own = false;      ///< the host's own address: what inside hosts send there is for it
+  model::PortRange ports{};
+  friend bool operator==(const SnatPrefix&, const SnatPrefix&) = default;
+};
+
 /// Told of endpoints as they come into and go out of use; the data path keeps its maps by it.
 class SteeringListener {
  public:
   virtual ~SteeringListener() = default;
   virtual void endpoint_added(const SteeredEndpoint& endpoint) noexcept = 0;
   virtual void endpoint_removed(const SteeredEndpoint& endpoint) noexcept = 0;
+  /// These are the prefixes of source NAT from now on; none: there are no rules.
+  virtual void snat_changed(std::span<const SnatPrefix> /*prefixes*/) noexcept {}
 };
 
 struct DirectorOptions {

@@ -12,6 +12,7 @@
 #include "engine/director_steering.hpp"
 #include "engine/removal.hpp"
 #include "engine/sip.hpp"
+#include "engine/snat_steering.hpp"
 
 namespace lb::engine {
 namespace {
@@ -316,6 +317,9 @@ void Director::set_steering_listener(SteeringListener* listener) {
   update_mark_steering(*state_);  // by now the network is known
   state_->connections.virtual_ends().set_listener(listener);
   state_->connections.real_ends().set_listener(listener);
+  state_->snat.listener = listener;
+  state_->snat.steered_rules = 0;
+  update_snat_steering(*state_);
 }
 
 }  // namespace lb::engine

@@ -4,6 +4,7 @@
 #include "engine/director_marks.hpp"
 #include "engine/director_saving.hpp"
 #include "engine/director_state.hpp"
+#include "engine/snat_steering.hpp"
 #include "engine/sync/sync_master.hpp"
 
 namespace lb::engine {
@@ -49,7 +50,10 @@ bool Director::advance(Timestamp now, std::size_t budget) noexcept {
   auto& state = *state_;
   state.now = now;
   every(state.next_defence, kDefenceInterval, now, [&] { state.defence.update(state.settings); });
-  every(state.next_mark_steering, kMarkSteeringInterval, now, [&] { update_mark_steering(state); });
+  every(state.next_mark_steering, kMarkSteeringInterval, now, [&] {
+    update_mark_steering(state);
+    update_snat_steering(state);
+  });
   if (state.fast_path) {
     state.fast_path->enable(state.uses_fast_path());
     state.fast_path->advance(now);

@@ -54,6 +54,10 @@ bool matches(const DirectorState& state, const EndingJob& job, const ConnectionR
   const auto& [server, server_port, client, service] = job.selection;
   const auto& connections = state.connections;
   const auto real = connections.real_end(record);
+  if ((record.flags & kConnectionSnat) != 0) {
+    // The client is the inside host; there are no servers and services.
+    return !server && !server_port && !service && (!client || real.address == *client);
+  }
   if (server && real.address != *server) return false;
   if (server_port && real.port != *server_port) return false;
   if (client && connections.client_end(record).address != *client) return false;
@@ -90,7 +94,8 @@ void end_one(DirectorState& state, const EndingJob& job, ConnectionId id, Output
   const bool is_tcp = record.protocol == net::Protocol::kTcp && !is_template;
   if (is_tcp || record.protocol == net::Protocol::kSctp) {
     if (job.end != model::DrainEnd::kReset) return;
-    if (is_tcp && has_client_state(static_cast<TcpState>(record.state))) {
+    const bool is_snat = (record.flags & kConnectionSnat) != 0;
+    if (is_tcp && !is_snat && has_client_state(static_cast<TcpState>(record.state))) {
       send_probe(state, id, record, outputs);
     }
   }

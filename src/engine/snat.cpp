@@ -8,6 +8,7 @@
 #include "engine/director_saving.hpp"
 #include "engine/director_state.hpp"
 #include "engine/snat_state.hpp"
+#include "engine/snat_steering.hpp"
 
 namespace lb::engine {
 namespace {
@@ -106,6 +107,7 @@ Result<void> add_snat_rule(Director& director, const model::SnatRule& rule) {
   make_account(state, *entry, destination);
   save(state, destination);
   state.saved.save(*entry);
+  update_snat_steering(state);
   return {};
 }
 
@@ -113,12 +115,14 @@ Result<void> delete_snat_rule(Director& director, const model::Name& name) {
   auto* entry = director.state().snat.rules.find(name);
   if (entry == nullptr) return failure(ENOENT);
   remove(director.state(), *entry);
+  update_snat_steering(director.state());
   return {};
 }
 
 void flush_snat_rules(Director& director) {
   auto& state = director.state();
   while (state.snat.rules.size() != 0) remove(state, *state.snat.rules.in_order().back());
+  update_snat_steering(state);
 }
 
 Result<void> zero_snat_rule(Director& director, const model::Name& name) {

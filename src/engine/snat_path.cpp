@@ -201,8 +201,14 @@ Verdict forward_from_outside(DirectorState& state, PacketContext& context,
   if (entry == nullptr) return Verdict::drop(DropReason::kDestinationRemoved);
   count_out(state, record, context);
   follow(state, context, id, *entry, SnatNumbers::kOutside);
+  // What turned back here does not come by XDP as it is now.
+  const bool is_turned = state.snat.rules.is_outside(context.headers.source);
   const auto verdict = send_inside(state, context, state.connections.real_end(record));
-  settle_snat(state, id, verdict, false);
+  if (is_turned) {
+    state.connections.touch(id, state.now);
+  } else {
+    settle_snat(state, id, verdict, false);
+  }
   return verdict;
 }
 

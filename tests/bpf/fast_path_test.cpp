@@ -14,6 +14,7 @@
 
 #include "datapath/steer_program.hpp"
 #include "datapath/steering_maps.hpp"
+#include "engine/snat.hpp"
 #include "engine/testing/lab.hpp"
 #include "fast_path_run.hpp"
 
@@ -136,18 +137,18 @@ class FastPath : public ::testing::Test {
     fast_.director.stop_fast_path();
   }
 
-  /// Sends a frame through both; true if XDP forwarded it.
-  bool send(const Frame& frame) {
+  /// Sends a frame through both; true if XDP forwarded it. `ingress` as the engine sees it.
+  bool send(const Frame& frame, InterfaceId ingress = kOutside) {
     const auto passed = std::chrono::steady_clock::now() - started_;
     plain_.now = fast_.now = {std::chrono::hours(1) + passed};
     for (auto* lab : {&plain_, &fast_}) lab->director.advance(lab->now);
-    const auto expected = plain_.process(frame);
+    const auto expected = plain_.process(frame, ingress);
     auto sent = plain_.sent;
     const auto in_kernel = run(*program_, frame);
     SCOPED_TRACE("verdict " + std::to_string(static_cast<int>(expected.kind)) + ", frame " +
                  hex(frame));
     if (!in_kernel.is_forwarded) {
-      EXPECT_EQ(fast_.process(frame).kind, expected.kind);
+      EXPECT_EQ(fast_.process(frame, ingress).kind, expected.kind);
       compare(fast_.sent, sent);
       return false;
     }
@@ -392,6 +393,138 @@ TEST_F(FastPath, EqualsTheEngineOnRandomPackets) {
     EXPECT_EQ(fast_.director.service(key)->statistics.counters,
               plain_.director.service(key)->statistics.counters);
   }
+  RecordProperty("forwarded", forwarded);
+}
+
+/// Source NAT: one rule for each family, and a connection of each protocol by both.
+class FastPathSnat : public FastPath {
+ protected:
+  struct Talk {
+    Protocol protocol;
+    net::Endpoint inside;
+    net::Endpoint outside;
+    net::Endpoint shown;
+  };
+
+  void SetUp() override {
+    FastPath::SetUp();
+    if (program_ == nullptr) return;
+    for (const bool is_v6 : {false, true}) {
+      model::SnatRule rule;
+      rule.name = is_v6 ? "six" : "four";
+      rule.family = is_v6 ? net::Family::kIpv6 : net::Family::kIpv4;
+      rule.inside = is_v6 ? model::PrefixMatch{engine::test::ip("2001:db8:3::"), 64}
+                          : model::PrefixMatch{engine::test::ip("10.0.0.0"), 16};
+      rule.destination = model::MarkRule::any(rule.family);
+      const auto address = engine::test::ip(is_v6 ? "2001:db8:2::20" : "192.0.2.20");
+      ASSERT_TRUE(rule.add({address, address}));
+      for (auto* lab : {&plain_, &fast_}) ASSERT_TRUE(add_snat_rule(lab->director, rule));
+    }
+  }
+
+  net::Endpoint shown_now(bool is_source) {
+    const auto headers = net::parse_frame(plain_.sent.at(0));
+    return is_source ? net::Endpoint{headers->source, headers->source_port}
+                     : net::Endpoint{headers->destination, headers->destination_port};
+  }
+
+  Talk open(Protocol protocol, bool is_v6, unsigned number, unsigned port) {
+    using namespace engine::test;
+    Talk talk{.protocol = protocol,
+              .inside = is_v6 ? server6(number, port) : server(number, port),
+              .outside = is_v6 ? engine::test::client6(443) : engine::test::client(443),
+              .shown = {}};
+    if (protocol == Protocol::kTcp) {
+      send(tcp(talk.inside, talk.outside, net::kTcpSyn), kInside);
+      talk.shown = shown_now(true);
+      send(tcp(talk.outside, talk.shown, net::kTcpSyn | net::kTcpAck));
+      send(tcp(talk.inside, talk.outside, net::kTcpAck), kInside);
+    } else {
+      send(udp(talk.inside, talk.outside), kInside);
+      talk.shown = shown_now(true);
+      send(udp(talk.inside, talk.outside), kInside);
+    }
+    send(inward(talk));
+    return talk;
+  }
+  static Frame outward(const Talk& talk, std::size_t payload = 100) {
+    return data(talk.protocol, talk.inside, talk.outside, payload);
+  }
+  static Frame inward(const Talk& talk, std::size_t payload = 100) {
+    return data(talk.protocol, talk.outside, talk.shown, payload);
+  }
+};
+
+TEST_F(FastPathSnat, TakesBothDirections) {
+  for (const auto protocol : {Protocol::kTcp, Protocol::kUdp}) {
+    for (const bool is_v6 : {false, true}) {
+      const auto talk = open(protocol, is_v6, 1, 40000);
+      EXPECT_TRUE(send(outward(talk), kInside));
+      EXPECT_TRUE(send(inward(talk)));
+    }
+  }
+}
+
+TEST_F(FastPathSnat, TheEndIsTheEngines) {
+  const auto talk = open(Protocol::kTcp, false, 1, 40000);
+  EXPECT_TRUE(send(outward(talk), kInside));
+  EXPECT_FALSE(
+      send(engine::test::tcp(talk.inside, talk.outside, net::kTcpFin | net::kTcpAck), kInside));
+  EXPECT_FALSE(send(outward(talk), kInside));
+  EXPECT_FALSE(send(inward(talk)));
+  for (auto* lab : {&plain_, &fast_}) lab->pass(std::chrono::seconds(300));
+  EXPECT_EQ(fast_.director.connection_count(), 0U);
+  EXPECT_EQ(fast_.director.fast_path_status().flows, 0U);
+}
+
+TEST_F(FastPathSnat, ADeletedRuleForwardsNothingMore) {
+  const auto talk = open(Protocol::kUdp, false, 1, 40000);
+  EXPECT_TRUE(send(inward(talk)));
+  for (auto* lab : {&plain_, &fast_}) ASSERT_TRUE(delete_snat_rule(lab->director, "four"));
+  EXPECT_FALSE(send(outward(talk), kInside));
+  EXPECT_FALSE(send(inward(talk)));
+}
+
+TEST_F(FastPathSnat, FollowsAnInsideHostThatMoves) {
+  const auto talk = open(Protocol::kUdp, false, 1, 40000);
+  EXPECT_TRUE(send(inward(talk)));
+  for (auto* lab : {&plain_, &fast_}) {
+    lab->network.set_neighbour(kInside, talk.inside.address, {{2, 0, 0, 0, 9, 9}});
+    lab->pass(std::chrono::milliseconds(10));
+  }
+  EXPECT_TRUE(send(inward(talk)));
+}
+
+TEST_F(FastPathSnat, EqualsTheEngineOnRandomPackets) {
+  constexpr int kPackets = 20000;
+  const auto seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  Mutation mutation(seed);
+  std::vector<Talk> talks;
+  for (unsigned i = 0; i < 16; ++i) {
+    talks.push_back(
+        open(i % 2 == 0 ? Protocol::kTcp : Protocol::kUdp, i % 4 > 1, 1 + i % 5, 40000 + i));
+  }
+  int forwarded = 0;
+  for (int i = 0; i < kPackets && !HasFailure(); ++i) {
+    auto& talk = talks[mutation.below(static_cast<std::uint32_t>(talks.size()))];
+    if (mutation.below(200) == 0) {
+      talk = open(talk.protocol, !talk.inside.address.is_v4(), 1 + mutation.below(8),
+                  41000 + mutation.below(50));
+    }
+    const bool is_out = mutation.below(2) == 0;
+    const std::size_t payload = mutation.below(10) == 0 ? mutation.below(1500) : mutation.below(64);
+    auto frame = is_out ? outward(talk, payload) : inward(talk, payload);
+    mutation.apply(frame);
+    if (send(frame, is_out ? kInside : kOutside)) ++forwarded;
+  }
+  EXPECT_GT(forwarded, kPackets / 20);
+  EXPECT_EQ(fast_.director.totals().counters, plain_.director.totals().counters);
+  for (const auto* name : {"four", "six"}) {
+    EXPECT_EQ(snat_rule(fast_.director, name)->statistics.counters,
+              snat_rule(plain_.director, name)->statistics.counters);
+  }
+  EXPECT_EQ(fast_.director.counters().dropped, plain_.director.counters().dropped);
   RecordProperty("forwarded", forwarded);
 }
 

@@ -2,6 +2,7 @@
 #include "engine/flow/fast_path.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "engine/cached_route.hpp"
 #include "engine/flow/published.hpp"
@@ -95,6 +96,7 @@ bool FastPath::is_plain(ConnectionId id) noexcept {
       !destination->service->spec.persistence_engine.empty()) {
     return false;
   }
+  if ((record.flags & kConnectionSnat) != 0) return true;
   const auto real = connections_.real_end(record);
   const auto& spec = destination->spec;
   const auto port = spec.port == net::Port{} ? connections_.virtual_end(record).port : spec.port;
@@ -120,6 +122,7 @@ void FastPath::offer(ConnectionId id, bool is_reply, Timestamp now) noexcept {
 
 void FastPath::offer_request(ConnectionId id, Timestamp now) noexcept {
   auto& record = connections_.at(id);
+  if ((record.flags & kConnectionSnat) != 0) return offer_inward(id, now);
   if ((record.flags & kConnectionFastRequest) != 0) return;
   if (is_between_servers(record)) return;
   const auto end = ends_.acquire(virtual_end(record), now);
@@ -136,15 +139,52 @@ void FastPath::offer_request(ConnectionId id, Timestamp now) noexcept {
   retain_target(*connections_.destination(record), now);
 }
 
+/// What goes to one address by a next hop that XDP can send to: nothing if it cannot, or the path
+/// is narrower than the link, for that is one address's alone.
+std::optional<NextHop> FastPath::plain_hop(const net::IpAddress& address) const noexcept {
+  const auto hop = network_.route(address);
+  const auto* interface = hop ? network_.interface(hop->out) : nullptr;
+  if (interface == nullptr || !hop->resolved || hop->mtu < interface->mtu ||
+      network_.is_local(address)) {
+    return std::nullopt;
+  }
+  return hop;
+}
+
+/// The flow from outside of a connection of SNAT, which says itself where its packets go.
+void FastPath::offer_inward(ConnectionId id, Timestamp now) noexcept {
+  auto& record = connections_.at(id);
+  const auto inside = connections_.real_end(record);
+  const auto hop = plain_hop(inside.address);
+  if ((record.flags & kConnectionFastRequest) != 0) {
+    if (hop && hops_.is_for(flow_hop_of(request_words(record)), *hop)) return;
+    withdraw_request(record, now);
+  }
+  if (!hop || is_between_servers(record)) return;
+  const auto shown = ends_.acquire(virtual_end(record), now);
+  const auto real = ends_.acquire(real_end(record), now);
+  const auto way = hops_.acquire(*hop, now);
+  const FlowKey key{.client = connections_.client_end(record).address,
+                    .client_port = record.client_port,
+                    .end = shown};
+  const auto words = flow_words(record.destination, way, real, flow_age_at(clock(now)));
+  if (shown != 0 && real != 0 && way != 0 && flows_.put(key, words)) {
+    record.flags |= kConnectionFastRequest;
+    retain_target(*connections_.destination(record), now);
+    return;
+  }
+  if (way != 0) hops_.release(way, now);
+  if (real != 0) ends_.release(real, now);
+  if (shown != 0) ends_.release(shown, now);
+  ++refused_;
+}
+
 void FastPath::offer_reply(ConnectionId id, Timestamp now) noexcept {
   auto& record = connections_.at(id);
   if (!is_masquerading(record)) return;
   const auto client = connections_.client_end(record);
-  const auto hop = network_.route(client.address);
-  const auto* interface = hop ? network_.interface(hop->out) : nullptr;
-  // A path that is narrower than the link is the client's alone.
-  if (interface == nullptr || !hop->resolved || hop->mtu < interface->mtu ||
-      network_.is_local(client.address)) {
+  const auto hop = plain_hop(client.address);
+  if (!hop) {
     if ((record.flags & kConnectionFastReply) != 0) withdraw_reply(record, now);
     return;
   }
@@ -183,6 +223,11 @@ void FastPath::withdraw(ConnectionId id, Timestamp now) noexcept {
 
 void FastPath::withdraw_request(ConnectionRecord& record, Timestamp now) noexcept {
   const auto end = ends_.find(virtual_end(record));
+  if ((record.flags & kConnectionSnat) != 0) {
+    const auto words = request_words(record);
+    ends_.release(flow_virtual_end_of(words), now);
+    hops_.release(flow_hop_of(words), now);
+  }
   flows_.erase({.client = connections_.client_end(record).address,
                 .client_port = record.client_port,
                 .end = end});
@@ -211,6 +256,13 @@ std::uint64_t FastPath::reply_words(const ConnectionRecord& record) const noexce
   return flows_.find({.client = connections_.client_end(record).address,
                       .client_port = record.client_port,
                       .end = real});
+}
+
+/// The words of a published flow from the client.
+std::uint64_t FastPath::request_words(const ConnectionRecord& record) const noexcept {
+  return flows_.find({.client = connections_.client_end(record).address,
+                      .client_port = record.client_port,
+                      .end = ends_.find(virtual_end(record))});
 }
 
 void FastPath::erase_reply(const ConnectionRecord& record, std::uint64_t words,
@@ -308,6 +360,11 @@ flow_target FastPath::describe(Destination& destination, std::uint32_t& hop,
                                Timestamp now) noexcept {
   flow_target punt{};
   if (!destination.is_available) return punt;
+  if (destination.snat_slot != 0) {
+    flow_target account{};
+    account.method = FLOW_SNAT;
+    return account;
+  }
   const auto& spec = destination.spec;
   // Not kept: an error about a tunnel packet tells the MTU that the engine's own packets met last.
   const auto route = destination.route.generation == network_.generation()
@@ -370,13 +427,22 @@ void FastPath::count(Destination& destination) noexcept {
     sum.bytes_out += load_shared(cpu.bytes_out);
   }
   auto& old = counted_[id];
+  model::Counters fresh{.packets_in = sum.packets_in - old.packets_in,
+                        .packets_out = sum.packets_out - old.packets_out,
+                        .bytes_in = sum.bytes_in - old.bytes_in,
+                        .bytes_out = sum.bytes_out - old.bytes_out};
+  // Of SNAT "in" is what inside hosts send, which XDP counts as answers.
+  if (destination.snat_slot != 0) {
+    std::swap(fresh.packets_in, fresh.packets_out);
+    std::swap(fresh.bytes_in, fresh.bytes_out);
+  }
   if (destination.is_available) {
     for (auto* statistics : {&destination.statistics, &destination.service->statistics, &totals_}) {
       auto& counters = statistics->counters(estimation_tick_);
-      counters.packets_in += sum.packets_in - old.packets_in;
-      counters.bytes_in += sum.bytes_in - old.bytes_in;
-      counters.packets_out += sum.packets_out - old.packets_out;
-      counters.bytes_out += sum.bytes_out - old.bytes_out;
+      counters.packets_in += fresh.packets_in;
+      counters.bytes_in += fresh.bytes_in;
+      counters.packets_out += fresh.packets_out;
+      counters.bytes_out += fresh.bytes_out;
     }
   }
   old = sum;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -84,7 +85,10 @@ class FastPath {
   [[nodiscard]] bool is_plain(ConnectionId id) noexcept;
   [[nodiscard]] bool is_between_servers(const ConnectionRecord& record) const noexcept;
   void offer_request(ConnectionId id, Timestamp now) noexcept;
+  void offer_inward(ConnectionId id, Timestamp now) noexcept;
   void offer_reply(ConnectionId id, Timestamp now) noexcept;
+  [[nodiscard]] std::optional<NextHop> plain_hop(const net::IpAddress& address) const noexcept;
+  [[nodiscard]] std::uint64_t request_words(const ConnectionRecord& record) const noexcept;
   void withdraw_request(ConnectionRecord& record, Timestamp now) noexcept;
   void withdraw_reply(ConnectionRecord& record, Timestamp now) noexcept;
   [[nodiscard]] std::uint64_t reply_words(const ConnectionRecord& record) const noexcept;

@@ -55,7 +55,17 @@ void FastPath::adopt_connection(ConnectionId id, Timestamp now) noexcept {
   if (has_request) connections_.seen(id, last_seen_ms(words, now));
   const auto reply = had_reply ? reply_words(record) : 0;
   if (reply != 0) connections_.seen(id, last_seen_ms(reply, now));
-  if (has_request && flow_target_of(words) == record.destination) {
+  const bool is_snat = (record.flags & kConnectionSnat) != 0;
+  constexpr std::uint64_t kWithoutAge = ~std::uint64_t{0} >> 16U;
+  if (has_request && is_snat && flow_target_of(words) == record.destination) {
+    // Goes by a next hop as well, see below.
+    offer_inward(id, now);
+    if ((record.flags & kConnectionFastRequest) == 0) {
+      flows_.erase(request);
+    } else {
+      (void)flows_.put(request, (flows_.find(request) & kWithoutAge) | (words & ~kWithoutAge));
+    }
+  } else if (has_request && flow_target_of(words) == record.destination) {
     ends_.retain(number);
     retain_target(*connections_.destination(record), now);
     record.flags |= kConnectionFastRequest;
@@ -68,7 +78,6 @@ void FastPath::adopt_connection(ConnectionId id, Timestamp now) noexcept {
   const FlowKey key{
       .client = client.address, .client_port = client.port, .end = ends_.find(real_end(record))};
   if ((record.flags & kConnectionFastReply) == 0) return flows_.erase(key);
-  constexpr std::uint64_t kWithoutAge = ~std::uint64_t{0} >> 16U;
   (void)flows_.put(key, (flows_.find(key) & kWithoutAge) | (reply & ~kWithoutAge));
 }
 

@@ -157,7 +157,8 @@ std::uint32_t flags_of(const ConnectionRecord& record) {
 
 bool may_be_told(const DirectorState& state, ConnectionId id) noexcept {
   const auto& record = state.connections.at(id);
-  if ((record.flags & kConnectionOnePacket) != 0) return false;
+  // Of source NAT the messages know nothing.
+  if ((record.flags & (kConnectionOnePacket | kConnectionSnat)) != 0) return false;
   if (is_template(record)) return true;
   if (state.settings.sync_persist_mode != 0 && is_held_by_template(state.connections, record)) {
     return false;
