@@ -44,5 +44,7 @@ struct Response {
 [[nodiscard]] Result<Response> handle_controller(const Request& request);
 [[nodiscard]] Result<Response> handle_ipvs(const Request& request);
 [[nodiscard]] Result<Response> handle_sluice(const Request& request);
+/// Commands of the SLUICE family about rules of source NAT; EOPNOTSUPP: it is no such command.
+[[nodiscard]] Result<Response> handle_snat(const Request& request);
 
 }  // namespace lb::control

@@ -13,11 +13,13 @@
 #include "control/setting_names.hpp"
 #include "control/status_source.hpp"
 #include "engine/removal.hpp"
+#include "engine/snat.hpp"
 #include "wire/family.hpp"
 #include "wire/ipvs_server.hpp"
 #include "wire/mark_messages.hpp"
 #include "wire/removal_messages.hpp"
 #include "wire/sluice_messages.hpp"
+#include "wire/snat_messages.hpp"
 
 namespace lb::control {
 namespace {
@@ -241,6 +243,20 @@ std::unique_ptr<Dump> dump_mark_rules(const DumpContext& context) {
         if (!rule) return;  // deleted since
         wire::encode_mark_rule(datagram, context.request, context.port_id, NLM_F_MULTI, position,
                                *rule);
+      });
+}
+
+std::unique_ptr<Dump> dump_snat_rules(const DumpContext& context, engine::Director& director) {
+  const auto list = std::make_shared<std::vector<model::SnatRuleInfo>>();
+  return std::make_unique<IndexedDump>(
+      context,
+      [&director, list] {
+        *list = engine::snat_rules(director);
+        return list->size();
+      },
+      [context, list](std::size_t index, Datagram& datagram) {
+        wire::encode_snat_rule(datagram, context.request, context.port_id, NLM_F_MULTI,
+                               (*list)[index]);
       });
 }
 

@@ -55,6 +55,9 @@ class Dump {
 [[nodiscard]] std::unique_ptr<Dump> dump_connections(const DumpContext& context);
 [[nodiscard]] std::unique_ptr<Dump> dump_settings(const DumpContext& context);
 [[nodiscard]] std::unique_ptr<Dump> dump_mark_rules(const DumpContext& context);
+/// Their statistics are brought up to date for it.
+[[nodiscard]] std::unique_ptr<Dump> dump_snat_rules(const DumpContext& context,
+                                                    engine::Director& director);
 [[nodiscard]] std::unique_ptr<Dump> dump_service_options(const DumpContext& context);
 [[nodiscard]] std::unique_ptr<Dump> dump_status(const DumpContext& context,
                                                 const StatusSource* status);

@@ -124,6 +124,7 @@ Result<Response> handle_sluice(const Request& request) {
   using enum wire::SluiceCommand;
   const auto command = static_cast<wire::SluiceCommand>(request.message.header.command);
   if (command == kGetFile) return get_file(request);
+  if (command >= kNewSnatRule && command <= kNewSnatConflict) return handle_snat(request);
   if (request.is_dump()) {
     const auto context = request.dump_context();
     if (command == kGetConnections) return dumped(dump_connections(context));

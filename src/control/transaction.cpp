@@ -11,6 +11,7 @@
 #include "control/commands.hpp"
 #include "engine/rehearsal.hpp"
 #include "engine/removal.hpp"
+#include "engine/snat.hpp"
 #include "wire/family.hpp"
 #include "wire/ipvs_server.hpp"
 #include "wire/removal_messages.hpp"
@@ -27,6 +28,13 @@ bool is_daemon_request(const wire::MessageView& request) noexcept {
 
 bool is_flush(const wire::MessageView& request) noexcept {
   return request.header.type == wire::kIpvsFamily && request.header.command == IPVS_CMD_FLUSH;
+}
+
+bool is_snat_change(const wire::MessageView& request) noexcept {
+  if (request.header.type != wire::kSluiceFamily) return false;
+  using enum wire::SluiceCommand;
+  const auto command = static_cast<wire::SluiceCommand>(request.header.command);
+  return command == kAddSnatRule || command == kDeleteSnatRule || command == kFlushSnatRules;
 }
 
 /// The service that a request names, if it names one.
@@ -97,6 +105,7 @@ class Rehearsal {
     } else if (const auto key = service_of(request)) {
       bring(*key);
     }
+    changes_snat_ = changes_snat_ || is_snat_change(request);
     return carry_out(*stage_, request);
   }
 
@@ -113,6 +122,9 @@ class Rehearsal {
     static_cast<void>(real_.set_timeouts(timeouts_));
     real_.flush_mark_rules();
     for (const auto& rule : mark_rules_) static_cast<void>(real_.add_mark_rule(rule));
+    if (!changes_snat_) return;
+    engine::flush_snat_rules(real_);
+    for (const auto& info : snat_rules_) static_cast<void>(engine::add_snat_rule(real_, info.rule));
   }
 
   /// Notes what `undo` needs besides services.
@@ -122,6 +134,7 @@ class Rehearsal {
     for (std::uint32_t position = 1; const auto rule = real_.mark_rule(position); ++position) {
       mark_rules_.push_back(rule->rule);
     }
+    if (changes_snat_) snat_rules_ = engine::snat_rules(real_);
   }
 
  private:
@@ -145,6 +158,8 @@ class Rehearsal {
   engine::Settings settings_;
   model::Timeouts timeouts_;
   std::vector<model::MarkRule> mark_rules_;
+  bool changes_snat_ = false;  ///< rules that nobody touches keep their connections
+  std::vector<model::SnatRuleInfo> snat_rules_;
 };
 
 /// Hands each request to `carry(request)`; returns the first that fails.
@@ -176,6 +191,10 @@ bool Transaction::takes(const wire::MessageView& request) noexcept {
     case kFlushMarkRules:
     case kZeroMarkRules:
     case kSetServiceOptions:
+    case kAddSnatRule:
+    case kDeleteSnatRule:
+    case kFlushSnatRules:
+    case kZeroSnatRules:
       return true;
     default:
       return false;

@@ -2,6 +2,7 @@
 #include "engine/rehearsal.hpp"
 
 #include "engine/director_state.hpp"
+#include "engine/snat.hpp"
 
 namespace lb::engine {
 
@@ -22,6 +23,9 @@ std::unique_ptr<Director> make_rehearsal(const Director& director) {
   // A daemon that runs forbids some destinations; this one sends nothing.
   own.sync.master = state.sync.master;
   own.sync.backup = state.sync.backup;
+  for (const auto* entry : state.snat.rules.in_order()) {
+    static_cast<void>(add_snat_rule(*rehearsal, entry->rule));  // they stand beside each other here
+  }
   return rehearsal;
 }
 

@@ -7,9 +7,9 @@
 
 namespace lb::engine {
 
-/// A director to try changes on: with the options, network, settings, timeouts and mark rules of
-/// `director`, but without its services and without room for connections. `director`'s network
-/// must outlive it.
+/// A director to try changes on: with the options, network, settings, timeouts, mark rules and
+/// SNAT rules of `director`, but without its services and without room for connections.
+/// `director`'s network must outlive it.
 [[nodiscard]] std::unique_ptr<Director> make_rehearsal(const Director& director);
 
 }  // namespace lb::engine

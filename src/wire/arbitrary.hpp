@@ -10,6 +10,7 @@
 #include "model/destination.hpp"
 #include "model/mark_rule.hpp"
 #include "model/service.hpp"
+#include "model/snat.hpp"
 #include "model/sync_daemon.hpp"
 
 /// For tests: RapidCheck generators of model values as the protocol can carry them.
@@ -95,6 +96,64 @@ struct Arbitrary<lb::model::MarkRule> {
       rule.action = *gen::element(lb::model::MarkAction::kMark, lb::model::MarkAction::kReturn);
       rule.value = *gen::arbitrary<std::uint32_t>();
       rule.mask = *gen::oneOf(gen::just(UINT32_MAX), gen::arbitrary<std::uint32_t>());
+      return rule;
+    });
+  }
+};
+
+/// A rule without fault.
+template <>
+struct Arbitrary<lb::model::SnatRule> {
+  static lb::model::SnatRule pool(lb::net::Family family) {
+    lb::model::SnatRule rule;
+    const bool is_v4 = family == lb::net::Family::kIpv4;
+    const auto base = *lb::net::IpAddress::from_text(is_v4 ? "192.0.2.0" : "2001:db8::");
+    const auto all = lb::model::AddressRange{.first = base, .last = base};
+    std::uint32_t at = 0;
+    for (auto count = *gen::inRange(1, 9); count > 0; --count) {
+      const auto first = at + *gen::inRange<std::uint32_t>(1, 5);
+      at = first + *gen::inRange<std::uint32_t>(0, 3);
+      RC_ASSERT(rule.add({.first = all.at(first), .last = all.at(at)}));
+    }
+    return rule;
+  }
+  static Gen<lb::model::SnatRule> arbitrary() {
+    return gen::exec([] {
+      const auto family = *gen::element(lb::net::Family::kIpv4, lb::net::Family::kIpv6);
+      auto rule = pool(family);
+      const auto name = "r" + std::to_string(*gen::arbitrary<std::uint16_t>());
+      rule.name = std::string_view(name);
+      rule.family = family;
+      rule.inside = Arbitrary<lb::model::MarkRule>::prefix(family);
+      rule.destination = Arbitrary<lb::model::MarkRule>::prefix(family);
+      rule.inside.is_negated = rule.destination.is_negated = false;
+      rule.interface = *gen::arbitrary<lb::model::Name>();
+      rule.protocol =
+          *gen::element<std::uint8_t>(0, 6, 17, family == lb::net::Family::kIpv4 ? 1 : 58);
+      if (*gen::arbitrary<bool>()) {
+        rule.ports.first = *gen::inRange<std::uint16_t>(1, 40000);
+        rule.ports.last = *gen::inRange<std::uint16_t>(rule.ports.first, 65535);
+      }
+      rule.client_limit = *gen::arbitrary<std::uint32_t>();
+      for (auto* timeout : {&rule.timeouts.tcp, &rule.timeouts.tcp_transitory, &rule.timeouts.udp,
+                            &rule.timeouts.icmp}) {
+        *timeout = *gen::inRange<std::uint32_t>(0, lb::model::SnatRule::kMaxTimeout + 1);
+      }
+      if (*gen::inRange(0, 3) != 0) return rule;
+      // A static mapping: an inside prefix of the length of the outside one.
+      rule.kind = lb::model::SnatKind::kStatic;
+      const auto bits = static_cast<unsigned>(rule.inside.address.size() * 8);
+      rule.inside.length = static_cast<std::uint8_t>(bits - *gen::inRange<unsigned>(0, 9));
+      const bool is_v4 = family == lb::net::Family::kIpv4;
+      rule.inside.address = *lb::net::IpAddress::from_text(is_v4 ? "10.1.0.0" : "2001:db8:1::");
+      const auto base = *lb::net::IpAddress::from_text(is_v4 ? "192.0.2.0" : "2001:db8::");
+      rule.pool = {};
+      rule.pool_count = 0;
+      const auto last = (1U << (bits - rule.inside.length)) - 1;
+      const auto first = lb::model::AddressRange{.first = base, .last = base}.at(256);
+      RC_ASSERT(
+          rule.add({.first = first,
+                    .last = lb::model::AddressRange{.first = first, .last = first}.at(last)}));
       return rule;
     });
   }
@@ -202,7 +261,8 @@ struct Arbitrary<lb::model::ConnectionInfo> {
         gen::set(&C::protocol), gen::set(&C::client), gen::set(&C::virtual_end),
         gen::set(&C::destination), gen::set(&C::state), gen::set(&C::expires_in),
         gen::set(&C::persistence_engine, gen::just(lb::model::Name("sip"))),
-        gen::set(&C::persistence_data, gen::container<std::string>(gen::inRange('!', '~'))));
+        gen::set(&C::persistence_data, gen::container<std::string>(gen::inRange('!', '~'))),
+        gen::set(&C::snat_rule));
   }
 };
 

@@ -67,6 +67,12 @@ constexpr auto kSluiceCommands = std::to_array<FamilyCommand>({
     {number(SluiceCommand::kGetServiceOptions), kDump},
     {number(SluiceCommand::kEndConnections), kSet},
     {number(SluiceCommand::kStop), kSet},
+    {number(SluiceCommand::kGetSnatRules), kDump},
+    {number(SluiceCommand::kAddSnatRule), kSet},
+    {number(SluiceCommand::kDeleteSnatRule), kSet},
+    {number(SluiceCommand::kFlushSnatRules), kSet},
+    {number(SluiceCommand::kZeroSnatRules), kSet},
+    {number(SluiceCommand::kCheckSnatRule), kSet},
 });
 
 constexpr auto kFamilies = std::to_array<FamilyDescription>({

@@ -14,6 +14,7 @@
 #include "wire/ipvs_server.hpp"
 #include "wire/recorded_messages.hpp"
 #include "wire/sluice_messages.hpp"
+#include "wire/snat_messages.hpp"
 
 namespace lb::wire {
 namespace {
@@ -30,6 +31,9 @@ int read_as_request(const MessageView& view) {
   }
   understood += parse_family_request(view).has_value();
   understood += parse_setting_request(view).has_value();
+  understood += parse_stop_request(view).has_value();
+  understood += parse_snat_rule_request(view).has_value();
+  understood += parse_snat_name_request(view).has_value();
   return understood;
 }
 
@@ -46,6 +50,8 @@ int read_as_answer(const Message& bytes) {
   understood += read_connections(answer).has_value();
   understood += read_status(answer).has_value();
   understood += read_settings(answer).has_value();
+  understood += read_snat_rules(answer).has_value();
+  understood += read_snat_conflict(answer).has_value();
   return understood;
 }
 
@@ -66,6 +72,7 @@ std::vector<Message> seeds() {
   for (auto& message : distinct_recorded_messages()) messages.push_back(std::move(message.bytes));
   messages.push_back(set_setting_request({}, {.name = "net.ipv4.vs.drop_entry", .value = "1"}));
   encode_connection(messages.emplace_back(), {}, 0, NLM_F_MULTI, {});
+  encode_snat_rule(messages.emplace_back(), {}, 0, NLM_F_MULTI, {});
   encode_status(messages.emplace_back(), {}, 0, NLM_F_MULTI,
                 {.version = "1",
                  .totals = {},

@@ -117,6 +117,7 @@ RC_GTEST_PROP(RoundTrip, Connection, (const model::ConnectionInfo& connection)) 
   RC_ASSERT(read.expires_in == connection.expires_in);
   RC_ASSERT(read.persistence_engine == connection.persistence_engine);
   RC_ASSERT(read.persistence_data == connection.persistence_data);
+  RC_ASSERT(read.snat_rule == connection.snat_rule);
 }
 
 RC_GTEST_PROP(RoundTrip, Status,

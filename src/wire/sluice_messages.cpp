@@ -11,6 +11,7 @@
 #include "wire/ipvs_attributes.hpp"
 #include "wire/mark_messages.hpp"
 #include "wire/removal_messages.hpp"
+#include "wire/snat_messages.hpp"
 #include "wire/transaction_messages.hpp"
 
 namespace lb::wire {
@@ -49,9 +50,12 @@ enum SluiceAttribute : unsigned {
   kTransaction,         // nest of transaction_messages.cpp
   kRemoval,             // nest of removal_messages.cpp
   kStopMode,            // u16
+  kSnat,                // nest of snat_messages.cpp
+  kSnatRule,            // text: the rule of a connection of source NAT
 };
 static_assert(kMarkRule == kMarkRuleAttribute && kTransaction == kTransactionAttribute &&
-              kRemoval == kRemovalAttribute && kStopMode == kSluiceHighestAttribute);
+              kRemoval == kRemovalAttribute && kSnat == kSnatAttribute &&
+              kSnatRule == kSluiceHighestAttribute);
 
 constexpr AttributeRule kText{AttributeRule::Kind::kText, 4095};
 constexpr AttributeRule kU64{AttributeRule::Kind::kAtLeast, 8};
@@ -65,14 +69,14 @@ constexpr auto kRules = [] {
     rules[type] = kAddressBytes;
   }
   for (const auto type : {kState, kVersion, kInterface, kXdpMode, kNote, kName, kValue,
-                          kPersistenceEngine, kPersistenceData, kHealth}) {
+                          kPersistenceEngine, kPersistenceData, kHealth, kSnatRule}) {
     rules[type] = kText;
   }
   rules[kExpires] = kU32;
   for (const auto type : {kUptime, kServices, kConnections, kConnectionCapacity, kCount}) {
     rules[type] = kU64;
   }
-  for (const auto type : {kTotals, kCounters, kDrops, kMarkRule, kTransaction, kRemoval}) {
+  for (const auto type : {kTotals, kCounters, kDrops, kMarkRule, kTransaction, kRemoval, kSnat}) {
     rules[type] = kNested;
   }
   rules[kFilePiece] = {AttributeRule::Kind::kAtMost, kMaxFilePiece};
@@ -165,7 +169,8 @@ std::optional<model::ConnectionInfo> connection_of(const AttributeTable& table) 
                                .state = table.text(kState),
                                .expires_in = table.u32(kExpires),
                                .persistence_engine = table.text(kPersistenceEngine),
-                               .persistence_data = std::string(table.text(kPersistenceData))};
+                               .persistence_data = std::string(table.text(kPersistenceData)),
+                               .snat_rule = table.text(kSnatRule)};
 }
 
 DirectorStatus director_of(const AttributeTable& table) {
@@ -323,6 +328,7 @@ void encode_connection(Message& out, const MessageView& request, std::uint32_t p
       writer.put_string(kPersistenceEngine, connection.persistence_engine.view());
       writer.put_string(kPersistenceData, connection.persistence_data);
     }
+    if (!connection.snat_rule.empty()) writer.put_string(kSnatRule, connection.snat_rule.view());
   });
 }
 

@@ -46,9 +46,18 @@ enum class SluiceCommand : std::uint8_t {
   kGetServiceOptions = 23,  ///< dump
   kEndConnections = 24,
   kStop = 25,  ///< acknowledged, then the daemon ends
+  // See snat_messages.hpp.
+  kNewSnatRule = 26,   ///< answer to kGetSnatRules
+  kGetSnatRules = 27,  ///< dump
+  kAddSnatRule = 28,
+  kDeleteSnatRule = 29,  ///< by name
+  kFlushSnatRules = 30,
+  kZeroSnatRules = 31,  ///< by name, or all
+  kCheckSnatRule = 32,  ///< answered by kNewSnatConflict
+  kNewSnatConflict = 33,
 };
 
-inline constexpr std::uint32_t kSluiceHighestAttribute = 31;
+inline constexpr std::uint32_t kSluiceHighestAttribute = 33;
 
 /// What becomes of established connections when the daemon ends.
 enum class StopMode : std::uint8_t {
