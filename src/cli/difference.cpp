@@ -10,6 +10,7 @@
 #include "cli/mark_text.hpp"
 #include "cli/rules.hpp"
 #include "cli/service_command.hpp"
+#include "cli/snat_text.hpp"
 
 namespace lb::cli {
 namespace {
@@ -21,6 +22,7 @@ class Difference {
 
   void services(const DirectorState& running, const DirectorState& wanted);
   void mark_rules(const DirectorState& running, const DirectorState& wanted);
+  void snat_rules(const DirectorState& running, const DirectorState& wanted);
   void settings(const DirectorState& running, const DirectorState& wanted);
   [[nodiscard]] std::vector<Change> take() { return std::move(changes_); }
 
@@ -136,6 +138,31 @@ void Difference::mark_rules(const DirectorState& running, const DirectorState& w
   }
 }
 
+// All that goes before anything comes: a rule that is there may be in the way of a new one. Rules
+// that stay keep their connections; one that changes in any way is made anew.
+void Difference::snat_rules(const DirectorState& running, const DirectorState& wanted) {
+  if (!wanted.snat_rules) return;
+  const auto none = std::vector<model::SnatRule>();
+  const auto& was = running.snat_rules ? *running.snat_rules : none;
+  const auto is_in = [](const std::vector<model::SnatRule>& rules, const model::SnatRule& rule) {
+    return std::find(rules.begin(), rules.end(), rule) != rules.end();
+  };
+  const auto text = [](const model::SnatRule& rule) {
+    return fmt::format("snat add {}\n", snat_rule_text(rule));
+  };
+  for (const auto& rule : was) {
+    if (is_in(*wanted.snat_rules, rule)) continue;
+    static_cast<void>(client_.delete_snat_rule(rule.name));
+    note(text(rule), {}, wanted.snat_rules_place);
+  }
+  for (std::size_t i = 0; i < wanted.snat_rules->size(); ++i) {
+    const auto& rule = (*wanted.snat_rules)[i];
+    if (is_in(was, rule)) continue;
+    static_cast<void>(client_.add_snat_rule(rule));
+    note({}, text(rule), i < wanted.snat_places.size() ? wanted.snat_places[i] : Place{});
+  }
+}
+
 void Difference::settings(const DirectorState& running, const DirectorState& wanted) {
   for (const auto& setting : wanted.settings) {
     const auto found = std::find_if(running.settings.begin(), running.settings.end(),
@@ -172,6 +199,7 @@ std::vector<Change> send_difference(const DirectorState& running, const Director
   Difference difference(client);
   difference.settings(running, wanted);
   difference.mark_rules(running, wanted);
+  difference.snat_rules(running, wanted);
   difference.services(running, wanted);
   return difference.take();
 }

@@ -11,6 +11,7 @@
 #include "cli/mark_text.hpp"
 #include "cli/rules.hpp"
 #include "cli/scheduler_flags.hpp"
+#include "cli/snat_text.hpp"
 
 namespace lb::cli {
 namespace {
@@ -163,6 +164,10 @@ Result<DirectorState> read_director(IpvsClient& client) {
   if (!rules) return tl::unexpected(rules.error());
   state.mark_rules.emplace();
   for (const auto& info : *rules) state.mark_rules->push_back(info.rule);
+  const auto snat_rules = client.snat_rules();
+  if (!snat_rules) return tl::unexpected(snat_rules.error());
+  state.snat_rules.emplace();
+  for (const auto& info : *snat_rules) state.snat_rules->push_back(info.rule);
   auto settings = client.settings();
   if (!settings) return tl::unexpected(settings.error());
   state.settings = *std::move(settings);
@@ -179,6 +184,13 @@ std::string state_text(const DirectorState& state) {
     fmt::format_to(out, "mark_rules = [{}", state.mark_rules->empty() ? "" : "\n");
     for (const auto& rule : *state.mark_rules) {
       fmt::format_to(out, "  {},\n", quoted(mark_rule_text(rule)));
+    }
+    fmt::format_to(out, "]\n");
+  }
+  if (state.snat_rules) {
+    fmt::format_to(out, "snat_rules = [{}", state.snat_rules->empty() ? "" : "\n");
+    for (const auto& rule : *state.snat_rules) {
+      fmt::format_to(out, "  {},\n", quoted(snat_rule_text(rule)));
     }
     fmt::format_to(out, "]\n");
   }

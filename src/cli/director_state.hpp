@@ -13,6 +13,7 @@
 #include "model/mark_rule.hpp"
 #include "model/service.hpp"
 #include "model/service_options.hpp"
+#include "model/snat.hpp"
 #include "wire/sluice_messages.hpp"
 
 /// All that is configured of a director, as a value and as a TOML file (docs/apply.md).
@@ -46,11 +47,15 @@ struct DirectorState {
   /// Null: the file says nothing of them, and they stay.
   std::optional<std::vector<model::MarkRule>> mark_rules;
   Place mark_rules_place{};
+  /// Null: as with mark rules. By name.
+  std::optional<std::vector<model::SnatRule>> snat_rules;
+  std::vector<Place> snat_places{};  ///< of each; none: they are in no file
+  Place snat_rules_place{};
   std::vector<wire::Setting> settings;  ///< those that the file names
   model::Timeouts timeouts;             ///< 0: the file does not name it
   friend bool operator==(const DirectorState& a, const DirectorState& b) {
-    return a.services == b.services && a.mark_rules == b.mark_rules && a.settings == b.settings &&
-           a.timeouts == b.timeouts;
+    return a.services == b.services && a.mark_rules == b.mark_rules &&
+           a.snat_rules == b.snat_rules && a.settings == b.settings && a.timeouts == b.timeouts;
   }
 };
 

@@ -17,6 +17,7 @@
 #include "cli/director_state.hpp"
 #include "cli/mark_text.hpp"
 #include "cli/scheduler_flags.hpp"
+#include "cli/snat_text.hpp"
 
 namespace lb::cli {
 namespace {
@@ -129,6 +130,8 @@ class Reader {
                                  std::vector<wire::Setting>& out) const;
   [[nodiscard]] Outcome mark_rules(const toml::key& key, const toml::node& node,
                                    DirectorState& state) const;
+  [[nodiscard]] Outcome snat_rules(const toml::key& key, const toml::node& node,
+                                   DirectorState& state) const;
   [[nodiscard]] Outcome services(const toml::key& key, const toml::node& node,
                                  DirectorState& state) const;
   [[nodiscard]] Outcome service(const toml::table& table, ServiceState& out) const;
@@ -154,8 +157,9 @@ Outcome Reader::top(const toml::key& key, const toml::node& node, DirectorState&
   if (which == "timeouts") return timeouts(key, node, state.timeouts);
   if (which == "settings") return settings(key, node, state.settings);
   if (which == "mark_rules") return mark_rules(key, node, state);
+  if (which == "snat_rules") return snat_rules(key, node, state);
   if (which == "service") return services(key, node, state);
-  return unknown(key, "service, mark_rules, timeouts, settings");
+  return unknown(key, "service, mark_rules, snat_rules, timeouts, settings");
 }
 
 Outcome Reader::timeouts(const toml::key& key, const toml::node& node, model::Timeouts& out) const {
@@ -207,6 +211,29 @@ Outcome Reader::mark_rules(const toml::key& key, const toml::node& node,
     const auto rule = parse_mark_rule(*words);
     if (!rule) return wrong(key, element, rule.error());
     state.mark_rules->push_back(*rule);
+  }
+  return {};
+}
+
+Outcome Reader::snat_rules(const toml::key& key, const toml::node& node,
+                           DirectorState& state) const {
+  const auto* list = node.as_array();
+  if (list == nullptr) return wrong(key, node, "must be an array of rules");
+  auto& rules = state.snat_rules.emplace();
+  state.snat_rules_place = place_of(node.source());
+  for (const auto& element : *list) {
+    const auto* value = element.as_string();
+    if (value == nullptr) return wrong(key, element, "a rule must be a string");
+    const auto words = split_words(value->get());
+    if (!words) return wrong(key, element, words.error());
+    const auto rule = parse_snat_rule(*words);
+    if (!rule) return wrong(key, element, rule.error());
+    const bool is_double = std::any_of(rules.begin(), rules.end(), [&](const auto& other) {
+      return other.name == rule->name;
+    });
+    if (is_double) return wrong(key, element, "a rule of this name stands here twice");
+    rules.push_back(*rule);
+    state.snat_places.push_back(place_of(element.source()));
   }
   return {};
 }

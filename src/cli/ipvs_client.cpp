@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "wire/mark_messages.hpp"
+#include "wire/snat_messages.hpp"
 
 namespace lb::cli {
 namespace {
@@ -179,6 +180,46 @@ Result<void> IpvsClient::flush_mark_rules() {
 
 Result<void> IpvsClient::zero_mark_rules() {
   return ask_sluice(wire::zero_mark_rules_request, wire::outcome);
+}
+
+Result<std::vector<model::SnatRuleInfo>> IpvsClient::snat_rules() {
+  return ask_sluice(wire::list_snat_rules_request, wire::read_snat_rules);
+}
+
+Result<void> IpvsClient::add_snat_rule(const model::SnatRule& rule) {
+  return ask_sluice(
+      [&](const wire::RequestContext& context) {
+        return wire::add_snat_rule_request(context, rule);
+      },
+      wire::outcome);
+}
+
+Result<std::optional<model::SnatConflict>> IpvsClient::snat_conflict(const model::SnatRule& rule) {
+  return ask_sluice(
+      [&](const wire::RequestContext& context) {
+        return wire::check_snat_rule_request(context, rule);
+      },
+      wire::read_snat_conflict);
+}
+
+Result<void> IpvsClient::delete_snat_rule(const model::Name& name) {
+  return ask_sluice(
+      [&](const wire::RequestContext& context) {
+        return wire::delete_snat_rule_request(context, name);
+      },
+      wire::outcome);
+}
+
+Result<void> IpvsClient::flush_snat_rules() {
+  return ask_sluice(wire::flush_snat_rules_request, wire::outcome);
+}
+
+Result<void> IpvsClient::zero_snat_rules(const model::Name& name) {
+  return ask_sluice(
+      [&](const wire::RequestContext& context) {
+        return wire::zero_snat_rules_request(context, name);
+      },
+      wire::outcome);
 }
 
 Result<std::vector<wire::Setting>> IpvsClient::settings() {

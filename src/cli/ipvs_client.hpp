@@ -10,6 +10,7 @@
 #include "cli/command.hpp"
 #include "model/connection.hpp"
 #include "model/mark_rule.hpp"
+#include "model/snat.hpp"
 #include "wire/family.hpp"
 #include "wire/ipvs_client.hpp"
 #include "wire/removal_messages.hpp"
@@ -56,6 +57,15 @@ class IpvsClient {
   [[nodiscard]] Result<void> delete_mark_rule(const model::MarkRule& rule);
   [[nodiscard]] Result<void> flush_mark_rules();
   [[nodiscard]] Result<void> zero_mark_rules();
+  [[nodiscard]] Result<std::vector<model::SnatRuleInfo>> snat_rules();
+  [[nodiscard]] Result<void> add_snat_rule(const model::SnatRule& rule);
+  /// What keeps `rule` from being added; null: nothing does.
+  [[nodiscard]] Result<std::optional<model::SnatConflict>> snat_conflict(
+      const model::SnatRule& rule);
+  [[nodiscard]] Result<void> delete_snat_rule(const model::Name& name);
+  [[nodiscard]] Result<void> flush_snat_rules();
+  /// Those of all rules if `name` is empty.
+  [[nodiscard]] Result<void> zero_snat_rules(const model::Name& name = {});
   [[nodiscard]] Result<std::vector<wire::Setting>> settings();
   [[nodiscard]] Result<wire::Setting> setting(std::string_view name);
   [[nodiscard]] Result<void> set_setting(const wire::Setting& setting);

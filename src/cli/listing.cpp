@@ -241,7 +241,7 @@ std::string destination_text(const model::ServiceKey& service,
 }
 
 std::string connections_text(std::span<const model::ConnectionInfo> connections,
-                             const OptionSet& options) {
+                             const OptionSet& options, bool with_snat) {
   std::string text =
       "IPVS connection entries\n"
       "pro expire state       source             virtual            destination";
@@ -265,6 +265,9 @@ std::string connections_text(std::span<const model::ConnectionInfo> connections,
     if (with_engine && !connection.persistence_engine.empty()) {
       fmt::format_to(out, "{:<16} {:<18} {}\n", end(connection.destination),
                      connection.persistence_engine.view(), connection.persistence_data);
+    } else if (with_snat && !connection.snat_rule.empty()) {
+      fmt::format_to(out, "{:<18} snat {}\n", end(connection.destination),
+                     connection.snat_rule.view());
     } else {
       fmt::format_to(out, "{}\n", end(connection.destination));
     }

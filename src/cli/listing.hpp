@@ -48,8 +48,9 @@ void sort_for_listing(std::vector<model::DestinationInfo>& destinations);
                                            const model::DestinationInfo& destination,
                                            const Format& format);
 
+/// `with_snat`: a column more in lines of source NAT, with the rule.
 [[nodiscard]] std::string connections_text(std::span<const model::ConnectionInfo> connections,
-                                           const OptionSet& options);
+                                           const OptionSet& options, bool with_snat = false);
 [[nodiscard]] std::string timeouts_text(const model::Timeouts& timeouts);
 [[nodiscard]] std::string daemons_text(std::span<const model::SyncDaemonSpec> daemons);
 

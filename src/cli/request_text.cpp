@@ -8,6 +8,7 @@
 #include "cli/error_text.hpp"
 #include "cli/mark.hpp"
 #include "cli/service_command.hpp"
+#include "cli/snat.hpp"
 #include "wire/family.hpp"
 #include "wire/sluice_messages.hpp"
 
@@ -46,15 +47,23 @@ Asked asked_by(unsigned command) noexcept {
 std::string refusal_text(std::span<const std::byte> request, Error error) {
   const auto view = wire::view_message(request);
   if (!view) return "not a request";
-  if (view->header.type == wire::kSluiceFamily &&
-      view->header.command == static_cast<std::uint8_t>(wire::SluiceCommand::kSetServiceOptions)) {
-    return service_refusal_text(error);
+  if (view->header.type == wire::kSluiceFamily) {
+    using enum wire::SluiceCommand;
+    switch (static_cast<wire::SluiceCommand>(view->header.command)) {
+      case kSetServiceOptions:
+        return service_refusal_text(error);
+      case kSetSetting:
+        return error.code == ENOENT ? "there is no such setting"
+                                    : "the setting cannot have this value";
+      case kAddSnatRule:
+      case kDeleteSnatRule:
+      case kFlushSnatRules:
+      case kZeroSnatRules:
+        return snat_refusal_text(error);
+      default:
+        return mark_refusal_text(error);
+    }
   }
-  if (view->header.type == wire::kSluiceFamily &&
-      view->header.command == static_cast<std::uint8_t>(wire::SluiceCommand::kSetSetting)) {
-    return error.code == ENOENT ? "there is no such setting" : "the setting cannot have this value";
-  }
-  if (view->header.type != wire::kIpvsFamily) return mark_refusal_text(error);
   const auto asked = asked_by(view->header.command);
   if (error.code == EOPNOTSUPP && (asked == Asked::kStartDaemon || asked == Asked::kStopDaemon)) {
     return "a sync daemon cannot be started or stopped as part of a whole";

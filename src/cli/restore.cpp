@@ -18,6 +18,8 @@
 #include "cli/rules.hpp"
 #include "cli/service_command.hpp"
 #include "cli/sluice.hpp"
+#include "cli/snat.hpp"
+#include "cli/snat_text.hpp"
 
 namespace lb::cli {
 namespace {
@@ -57,7 +59,9 @@ constexpr std::string_view kLinesBeforeStay = "the lines before it were applied"
 ProgramResult clear(wire::Transport& transport) {
   auto cleared = run_ipvsadm(std::vector<std::string>{"ipvsadm", "-C"}, {}, transport);
   if (cleared.exit_status != 0) return cleared;
-  return run_mark(std::vector<std::string>{"flush"}, {}, transport);
+  cleared = run_mark(std::vector<std::string>{"flush"}, {}, transport);
+  if (cleared.exit_status != 0) return cleared;
+  return run_snat(std::vector<std::string>{"flush"}, transport);
 }
 
 ProgramResult restore_one_by_one(const std::string& file, std::span<const Line> lines,
@@ -164,6 +168,11 @@ ProgramResult run_save(std::span<const std::string> arguments, wire::Transport& 
   const auto rules = client.mark_rules();
   if (!rules) return fail(rules.error());
   for (const auto& info : *rules) result.out += "mark add " + mark_rule_text(info.rule) + '\n';
+  const auto snat_rules = client.snat_rules();
+  if (!snat_rules) return fail(snat_rules.error());
+  for (const auto& info : *snat_rules) {
+    result.out += "snat add " + snat_rule_text(info.rule) + '\n';
+  }
   return result;
 }
 

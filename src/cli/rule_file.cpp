@@ -7,6 +7,7 @@
 #include "cli/mark.hpp"
 #include "cli/mark_text.hpp"
 #include "cli/service_command.hpp"
+#include "cli/snat.hpp"
 
 namespace lb::cli {
 
@@ -22,6 +23,12 @@ ProgramResult load_rule(const std::string& line, wire::Transport& transport) {
           .exit_status = 2, .out = {}, .err = "of `service' only `service set' can stand here\n"};
     }
     return run_service(std::span(*words).subspan(1), transport);
+  }
+  if (words && !words->empty() && words->front() == "snat") {
+    if (words->size() < 2 || (*words)[1] != "add") {
+      return {.exit_status = 2, .out = {}, .err = "of `snat' only `snat add' can stand here\n"};
+    }
+    return run_snat(std::span(*words).subspan(1), transport);
   }
   if (!words || words->empty() || words->front() != "mark") {
     return run_ipvsadm(std::vector<std::string>{"ipvsadm", "--restore"}, line, transport);

@@ -16,6 +16,7 @@
 #include "cli/mark.hpp"
 #include "cli/restore.hpp"
 #include "cli/service_command.hpp"
+#include "cli/snat.hpp"
 #include "cli/status.hpp"
 #include "cli/sysctl.hpp"
 
@@ -33,9 +34,10 @@ constexpr std::string_view kUsage =
     "  service ...      what a service has beyond IPVS: draining, timeouts (see `sluice service "
     "help')\n"
     "  mark ...         the rules that give packets firewall marks (see `sluice mark help')\n"
+    "  snat ...         source NAT: addresses for what inside hosts send (see `sluice snat help')\n"
     "  sysctl [NAME[=VALUE] ...]\n"
     "                   shows or changes settings (net.ipv4.vs.*)\n"
-    "  save             writes all services, servers and mark rules as `restore' reads them\n"
+    "  save             writes services, servers, mark and SNAT rules as `restore' reads them\n"
     "  restore [--atomic] [--replace] [FILE]\n"
     "                   carries out the lines of FILE (`-' or none: the standard input);\n"
     "                   --atomic: all of them or none; --replace: in place of what is there\n"
@@ -72,7 +74,7 @@ ProgramResult run_connections(std::span<const std::string> options, wire::Transp
   }
   const auto connections = IpvsClient(transport).connections();
   if (!connections) return not_answered(connections.error());
-  return {.exit_status = 0, .out = connections_text(*connections, set), .err = {}};
+  return {.exit_status = 0, .out = connections_text(*connections, set, true), .err = {}};
 }
 
 ProgramResult run(std::span<const std::string> arguments, const std::string& version,
@@ -82,6 +84,7 @@ ProgramResult run(std::span<const std::string> arguments, const std::string& ver
   const auto rest = arguments.subspan(2);
   if (command == "connections") return run_connections(rest, transport);
   if (command == "service") return run_service(rest, transport);
+  if (command == "snat") return run_snat(rest, transport);
   if (command == "mark") return run_mark(rest, input, transport);
   if (command == "status") return run_status(rest, transport);
   if (command == "sysctl") return run_sysctl(rest, transport);

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "cli/ipvsadm.hpp"
+#include "model/snat.hpp"
+#include "wire/transport.hpp"
+
+namespace lb::cli {
+
+/// `sluice snat ...`: the rules of source NAT. `arguments[0]` is what to do with them. Exit status
+/// as of `run_sluice`.
+[[nodiscard]] ProgramResult run_snat(std::span<const std::string> arguments,
+                                     wire::Transport& transport);
+
+/// Why the director refused a change of the rules.
+[[nodiscard]] std::string snat_refusal_text(Error error);
+
+/// Of the last connection that a rule refused: whose it was, and why, in words; empty: there is
+/// none.
+[[nodiscard]] std::string last_refusal_text(const model::SnatRuleInfo& info);
+
+}  // namespace lb::cli
