@@ -16,7 +16,8 @@ struct Change {
 };
 
 /// Sends the requests that make `running` equal to `wanted` by way of `client`, and tells each:
-/// one request a change. What `wanted` does not name (settings, timeouts, mark rules, SNAT rules) stays.
+/// one request a change. What `wanted` does not name (settings, timeouts, mark rules, SNAT rules)
+/// stays.
 [[nodiscard]] std::vector<Change> send_difference(const DirectorState& running,
                                                   const DirectorState& wanted, IpvsClient& client);
 

@@ -228,9 +228,8 @@ Outcome Reader::snat_rules(const toml::key& key, const toml::node& node,
     if (!words) return wrong(key, element, words.error());
     const auto rule = parse_snat_rule(*words);
     if (!rule) return wrong(key, element, rule.error());
-    const bool is_double = std::any_of(rules.begin(), rules.end(), [&](const auto& other) {
-      return other.name == rule->name;
-    });
+    const bool is_double = std::any_of(rules.begin(), rules.end(),
+                                       [&](const auto& other) { return other.name == rule->name; });
     if (is_double) return wrong(key, element, "a rule of this name stands here twice");
     rules.push_back(*rule);
     state.snat_places.push_back(place_of(element.source()));

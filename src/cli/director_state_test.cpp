@@ -104,6 +104,16 @@ DirectorState arbitrary_state() {
       if (written) state.mark_rules->push_back(*written);
     }
   }
+  if (*rc::gen::arbitrary<bool>()) {
+    auto& rules = state.snat_rules.emplace();
+    std::set<std::string_view> names;
+    const auto count = *rc::gen::inRange(0, 3);
+    for (int i = 0; i < count; ++i) {
+      rules.push_back(*rc::gen::arbitrary<model::SnatRule>());
+      rules.back().interface = "eth0";
+      if (!names.insert(rules.back().name.view()).second) rules.pop_back();
+    }
+  }
   state.timeouts.tcp = *rc::gen::inRange<std::uint32_t>(0, 1000);
   state.settings = {{.name = "net.ipv4.vs.sync_threshold", .value = "3\t50"},
                     {.name = "sluice.drain", .value = "-1"}};
@@ -161,10 +171,33 @@ TEST(DirectorStateFile, ErrorsNamePlaceKeyAndReason) {
   EXPECT_THAT(error_of("service = 3\n"), HasSubstr("f:1:11: service: must be an array"));
   EXPECT_THAT(error_of("a = \n"), HasSubstr("f:1:"));
   EXPECT_THAT(error_of("mark_rules = [\"-j DANCE\"]\n"), HasSubstr("f:1:15: mark_rules: "));
+  EXPECT_THAT(error_of("snat_rules = [\"a --inside 10.0.0.0/8\"]\n"),
+              HasSubstr("f:1:15: snat_rules: which addresses do hosts get?"));
+  EXPECT_THAT(error_of("snat_rules = [\"a --pool 192.0.2.1\", \"a --pool 192.0.2.2\"]\n"),
+              HasSubstr("f:1:37: snat_rules: a rule of this name stands here twice"));
   EXPECT_THAT(error_of("[timeouts]\nicmp = 3\n"), HasSubstr("f:2:1: icmp: unknown key"));
   EXPECT_THAT(error_of("[[service]]\ntcp = \"192.0.2.1:80\"\n[[service.server]]\n"
                        "address = \"10.0.0.1:81\"\n"),
               HasSubstr("f:4:11: address: only masquerading changes the port"));
+}
+
+TEST(DirectorStateFile, SnatRulesThatChangeGoBeforeOthersCome) {
+  const auto state = [](std::string_view rules) {
+    return *parse_state("snat_rules = [" + std::string(rules) + "]\n", "f");
+  };
+  TestDirector director;
+  CollectingTransport collector(director);
+  IpvsClient client(collector);
+  ASSERT_TRUE(client.open().has_value());
+  const auto running = state("\"a --pool 192.0.2.1\", \"b -s 10.0.0.0/8 --pool 192.0.2.2\"");
+  const auto wanted = state("\"c --pool 192.0.2.1\",\n \"b -s 10.0.0.0/8 --pool 192.0.2.2\"");
+  const auto changes = send_difference(running, wanted, client);
+  ASSERT_EQ(changes.size(), 2U);
+  EXPECT_EQ(changes[0].text, "- snat add a --pool 192.0.2.1\n");
+  EXPECT_EQ(changes[1].text, "+ snat add c --pool 192.0.2.1\n");
+  EXPECT_EQ(changes[1].place.line, 1U);
+  // A file that does not name them leaves them alone.
+  EXPECT_TRUE(send_difference(running, *parse_state("", "f"), client).empty());
 }
 
 TEST(DirectorStateFile, ServersTakeThePortOfTheirService) {

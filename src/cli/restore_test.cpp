@@ -110,7 +110,8 @@ TEST_F(RestoreTest, AtomicSendsOneTransaction) {
 TEST_F(RestoreTest, ReplaceClearsFirst) {
   restore({"--replace"}, "");
   EXPECT_THAT(director_.commands,
-              ElementsAre(IPVS_CMD_FLUSH, static_cast<unsigned>(SluiceCommand::kFlushMarkRules)));
+              ElementsAre(IPVS_CMD_FLUSH, static_cast<unsigned>(SluiceCommand::kFlushMarkRules),
+                          static_cast<unsigned>(SluiceCommand::kFlushSnatRules)));
 }
 
 TEST_F(RestoreTest, NamesTheLineThatTheDirectorRefuses) {

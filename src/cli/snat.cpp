@@ -18,7 +18,8 @@ namespace {
 constexpr std::string_view kUsage =
     "Usage: sluice snat COMMAND\n"
     "\n"
-    "  list [--stats] [NAME]     the rules in the order in which they are tried, with connections,\n"
+    "  list [--stats] [NAME]     the rules in the order in which they are tried, with "
+    "connections,\n"
     "                            inside hosts and refusals; --stats: with packets and bytes\n"
     "  add RULE                  adds a rule; the most specific one is taken for a packet\n"
     "  delete NAME               deletes a rule, and ends its connections\n"
@@ -26,9 +27,9 @@ constexpr std::string_view kUsage =
     "  zero [NAME]               zeroes the counters of all rules, or of one\n"
     "\n"
     "A RULE is NAME and what follows; what is in brackets may be left out:\n"
-    "  [--inside PREFIX]         packets of these hosts (-s, --source)\n"
+    "  [--inside PREFIX]         packets of these hosts (-s)\n"
     "  --pool ADDRESS[-ADDRESS][,...][:PORT-PORT]\n"
-    "                            leave with one of these addresses (--to-source); also a PREFIX\n"
+    "                            leave with one of these addresses; also a PREFIX\n"
     "  [--ports PORT-PORT]       and one of these ports\n"
     "  [--destination PREFIX]    only packets to there (-d)\n"
     "  [--out-interface NAME]    only packets that leave by it (-o)\n"
@@ -38,9 +39,9 @@ constexpr std::string_view kUsage =
     "or, in place of --inside and --pool, for hosts that keep their ports and can be reached from\n"
     "outside:\n"
     "  --static INSIDE=OUTSIDE   an address or prefix for another of the same length\n"
-    "\n"
-    "  sluice snat add office --inside 10.0.0.0/8 --out-interface eth0 --pool 192.0.2.10\n"
-    "  sluice snat add web --static 10.0.0.5=192.0.2.20 --ports 80\n";
+    "The words of iptables (-s -d -o -p -j SNAT --to-source) are taken as well. Examples:\n"
+    "    sluice snat add office --inside 10.0.0.0/8 --out-interface eth0 --pool 192.0.2.10\n"
+    "    sluice snat add web --static 10.0.0.5=192.0.2.20 --ports 80\n";
 
 ProgramResult wrong_usage(const std::string& message) {
   return {.exit_status = 2,
@@ -95,13 +96,12 @@ ProgramResult list(IpvsClient& client, Words words) {
   const auto rules = client.snat_rules();
   if (!rules) return finished(tl::unexpected(rules.error()));
   ProgramResult result;
-  result.out =
-      has_statistics
-          ? fmt::format("{:<15} {:>10} {:>12} {:>12} {:>15} {:>15} {:>9} {:>9} {:>9}\n", "name",
-                        "conns", "inpkts", "outpkts", "inbytes", "outbytes", "no port",
-                        "limit", "no room")
-          : fmt::format("{:<15} {:>9} {:>9} {:>8} {:>9} {}\n", "name", "active", "inactive",
-                        "clients", "refused", "rule");
+  result.out = has_statistics
+                   ? fmt::format("{:<15} {:>10} {:>12} {:>12} {:>15} {:>15} {:>9} {:>9} {:>9}\n",
+                                 "name", "conns", "inpkts", "outpkts", "inbytes", "outbytes",
+                                 "no port", "limit", "no room")
+                   : fmt::format("{:<15} {:>9} {:>9} {:>8} {:>9} {}\n", "name", "active",
+                                 "inactive", "clients", "refused", "rule");
   bool is_found = name.empty();
   for (const auto& info : *rules) {
     if (!name.empty() && info.rule.name.view() != name) continue;

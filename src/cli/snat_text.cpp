@@ -84,8 +84,8 @@ std::string snat_conflict_text(const model::SnatConflict& conflict) {
           other);
     case model::SnatConflictKind::kAddress:
       return fmt::format(
-          "{} is an address of the rule `{}', too: a static mapping shares its "
-          "addresses with no other rule",
+          "{} is an address of the rule `{}', too: a static mapping shares addresses with other "
+          "rules only if it has ports of its own (--ports)",
           conflict.address.to_text(), other);
   }
   return {};

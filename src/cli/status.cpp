@@ -35,6 +35,9 @@ Result<Overview> ask(wire::Transport& transport) {
     if (!servers) return tl::unexpected(servers.error());
     overview.services.push_back({.info = info, .servers = *std::move(servers)});
   }
+  auto snat_rules = client.snat_rules();
+  if (!snat_rules) return tl::unexpected(snat_rules.error());
+  overview.snat_rules = *std::move(snat_rules);
   auto daemons = client.daemons();
   if (!daemons) return tl::unexpected(daemons.error());
   overview.sync_daemons = *std::move(daemons);

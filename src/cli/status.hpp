@@ -9,6 +9,7 @@
 #include "cli/ipvsadm.hpp"
 #include "model/destination.hpp"
 #include "model/service.hpp"
+#include "model/snat.hpp"
 #include "model/sync_daemon.hpp"
 #include "wire/sluice_messages.hpp"
 #include "wire/transport.hpp"
@@ -25,6 +26,7 @@ struct Overview {
   };
   wire::Status status;
   std::vector<Service> services;
+  std::vector<model::SnatRuleInfo> snat_rules = {};
   std::vector<model::SyncDaemonSpec> sync_daemons;
 };
 

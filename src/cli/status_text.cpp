@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/address_text.hpp"
+#include "cli/snat.hpp"
+#include "cli/snat_text.hpp"
 #include "cli/status.hpp"
 
 namespace lb::cli {
@@ -111,6 +113,41 @@ void append_services(std::string& text, const Overview& overview, bool all) {
   }
 }
 
+std::uint64_t refused(const model::SnatRuleInfo& info) {
+  return info.refused_pool + info.refused_limit + info.refused_table;
+}
+
+void append_snat(std::string& text, const std::vector<model::SnatRuleInfo>& rules, bool all) {
+  if (rules.empty()) return;
+  const auto out = std::back_inserter(text);
+  std::uint64_t clients = 0;
+  std::uint64_t connections = 0;
+  std::uint64_t total_refused = 0;
+  for (const auto& info : rules) {
+    clients += info.clients;
+    connections += std::uint64_t{info.active_connections} + info.inactive_connections;
+    total_refused += refused(info);
+  }
+  fmt::format_to(out, "\nsource NAT: {} rules, {} inside hosts, {} connections, {} refused\n",
+                 rules.size(), clients, connections, total_refused);
+  fmt::format_to(out, "  {:<16} {:>9} {:>11} {:>9} {:>9} {:>8} {:>9}\n", "", "active", "inactive",
+                 "clients", "refused", "conns/s", "pkts/s");
+  const auto shown = all ? rules.size() : std::min(rules.size(), kShownServices);
+  for (std::size_t i = 0; i < shown; ++i) {
+    const auto& info = rules[i];
+    const auto& rates = info.statistics.rates;
+    fmt::format_to(out, "  {:<16} {:>9} {:>11} {:>9} {:>9} {:>8} {:>9}\n", info.rule.name.view(),
+                   info.active_connections, info.inactive_connections, info.clients, refused(info),
+                   rates.connections, rates.packets_in + rates.packets_out);
+    if (const auto last = last_refusal_text(info); !last.empty()) {
+      fmt::format_to(out, "    last refused: {}\n", last);
+    }
+  }
+  if (shown < rules.size()) {
+    fmt::format_to(out, "  ... and {} more (--all)\n", rules.size() - shown);
+  }
+}
+
 void append_traffic(std::string& text, const model::Statistics& totals) {
   const auto out = std::back_inserter(text);
   fmt::format_to(out, "\n{:<30} {:>20} {:>14}\n", "traffic", "total", "a second");
@@ -163,6 +200,25 @@ nlohmann::json services_json(const Overview& overview) {
   return services;
 }
 
+nlohmann::json snat_json(const std::vector<model::SnatRuleInfo>& rules) {
+  auto all = nlohmann::json::array();
+  for (const auto& info : rules) {
+    nlohmann::json one{{"name", info.rule.name.view()},
+                       {"rule", snat_options_text(info.rule)},
+                       {"active_connections", info.active_connections},
+                       {"inactive_connections", info.inactive_connections},
+                       {"clients", info.clients},
+                       {"refused",
+                        {{"no_port", info.refused_pool},
+                         {"limit", info.refused_limit},
+                         {"no_room", info.refused_table}}},
+                       {"statistics", statistics_json(info.statistics)}};
+    if (const auto last = last_refusal_text(info); !last.empty()) one["last_refused"] = last;
+    all.push_back(std::move(one));
+  }
+  return all;
+}
+
 }  // namespace
 
 std::string status_text(const Overview& overview, bool all) {
@@ -187,6 +243,7 @@ std::string status_text(const Overview& overview, bool all) {
   fmt::format_to(out, "sync: {}\n",
                  daemons.empty() ? "off" : fmt::format("{}", fmt::join(daemons, "; ")));
   append_services(text, overview, all);
+  append_snat(text, overview.snat_rules, all);
   append_traffic(text, director.totals);
   text += "\ncounters\n";
   append_counters(text, director.counters, all);
@@ -227,6 +284,7 @@ std::string status_json(const Overview& overview) {
                      {"connection_capacity", director.connection_capacity},
                      {"totals", statistics_json(director.totals)},
                      {"services", services_json(overview)},
+                     {"snat", snat_json(overview.snat_rules)},
                      {"interfaces", std::move(interfaces)},
                      {"sync", std::move(daemons)},
                      {"counters", counters_json(director.counters)},

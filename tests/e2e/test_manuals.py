@@ -61,14 +61,14 @@ def test_every_command_of_sluice():
     completion = (COMPLETION / "sluice").read_text()
     assert set(LONG_OPTION.findall(help_of("sluice", "doctor", "--help"))) <= set(
         LONG_OPTION.findall(completion))
-    for words in ((), ("mark",), ("service",)):
+    for words in ((), ("mark",), ("service",), ("snat",)):
         text = help_of("sluice", *words, "help")
         commands = commands_of(text)
         assert len(commands) > 1
         for command in commands:
             assert re.search(rf"^\.It Ic {' '.join((*words, command))}\b", page, re.MULTILINE), command
             assert re.search(rf"\b{command}\b", completion), command
-        for option in set(LONG_OPTION.findall(text)) - {"set"}:  # ipvsadm's
+        for option in set(LONG_OPTION.findall(text)) - {"set", "to-source"}:  # ipvsadm's, iptables'
             if words != ("mark",):  # the words of iptables
                 assert f"--{option}" in completion, option
                 assert option in options_of_page("sluice.8"), option
@@ -90,6 +90,9 @@ def test_completion_completes():
         COMP_WORDS=(ipvsadm -s wl); COMP_CWORD=2; _sluice_ipvsadm; echo "${{COMPREPLY[@]}}"
         COMP_WORDS=(sluice se); COMP_CWORD=1; _sluice; echo "${{COMPREPLY[@]}}"
         COMP_WORDS=(sluice service set --at-end r); COMP_CWORD=4; _sluice; echo "${{COMPREPLY[@]}}"
+        COMP_WORDS=(sluice snat add web --st); COMP_CWORD=4; _sluice; echo "${{COMPREPLY[@]}}"
+        COMP_WORDS=(sluice stop --); COMP_CWORD=2; _sluice; echo "${{COMPREPLY[@]}}"
     """
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["--tun-type", "wlc", "service", "reschedule reset"]
+    assert done.stdout.splitlines() == ["--tun-type", "wlc", "service", "reschedule reset",
+                                        "--static", "--keep-forwarding --remove"]
