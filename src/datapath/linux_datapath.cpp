@@ -166,6 +166,7 @@ void LinuxDatapath::tick() {
   if (::read(timer_.get(), &expirations, sizeof(expirations)) <= 0) return;
   neighbours_->advance(now_);
   network_->advance(now_);
+  host_ports_.advance(director_, now_, log_);
   host_->ask_losses(*requests_);
   try_again();
   for (std::size_t number = 0; number < interfaces_.size(); ++number) {

@@ -9,6 +9,7 @@
 
 #include "datapath/datapath.hpp"
 #include "datapath/host_path.hpp"
+#include "datapath/host_sockets.hpp"
 #include "datapath/neighbours.hpp"
 #include "datapath/network_follower.hpp"
 #include "datapath/raw_socket.hpp"
@@ -108,6 +109,7 @@ class LinuxDatapath final : public Datapath {
   std::optional<RawSocket> raw_;
   std::optional<NetlinkSocket> requests_;
   std::unique_ptr<Neighbours> neighbours_;
+  HostPortsFollower host_ports_;
   std::unique_ptr<HostPath> host_;
   std::vector<Served> interfaces_;
   std::uint32_t sockets_ = 0;             ///< slots of the socket map that are set aside
