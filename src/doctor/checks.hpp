@@ -40,6 +40,12 @@ LB_DIRECTOR_CHECK(xdp_is_native);
 LB_DIRECTOR_CHECK(veth_peers_finish_frames);
 LB_DIRECTOR_CHECK(queues_share);
 
+// snat_checks.cpp
+LB_DIRECTOR_CHECK(snat_pools_are_answered);
+LB_DIRECTOR_CHECK(snat_sides_are_served);
+LB_DIRECTOR_CHECK(snat_has_ports);
+LB_DIRECTOR_CHECK(snat_refuses_nobody);
+
 // load_checks.cpp
 LB_DIRECTOR_CHECK(table_has_room);
 LB_DIRECTOR_CHECK(director_is_healthy);

@@ -13,6 +13,7 @@
 #include "host/rtnetlink.hpp"
 #include "model/destination.hpp"
 #include "model/service.hpp"
+#include "model/snat.hpp"
 #include "realserver/setup.hpp"
 #include "wire/sluice_messages.hpp"
 
@@ -42,10 +43,20 @@ struct Service {
   std::vector<Server> servers = {};
 };
 
+/// A rule of source NAT.
+struct SnatFacts {
+  model::SnatRuleInfo info;
+  bool asks_for_inside = false;        ///< it is for some inside hosts, not for all
+  std::optional<host::Route> inside;   ///< to them; null: there is none
+  std::optional<host::Route> outside;  ///< to its destinations; the default route if it has none
+  std::vector<WireAnswer> answers;     ///< for addresses of its pool in the networks of links
+};
+
 /// Of a running director.
 struct DirectorFacts {
   wire::Status status;
   std::vector<Service> services;
+  std::vector<SnatFacts> snat = {};
 };
 
 /// Of a host that is, or is to be, a real server.
@@ -67,7 +78,8 @@ struct Facts {
   std::vector<WireAnswer> answers;  ///< for virtual addresses
   std::vector<host::FirewallChain> chains;
   bool has_legacy_firewall = false;
-  int kernel = 0;  ///< 1000 * major + minor
+  std::optional<model::PortRange> local_ports;  ///< of the host's own connections; null: not asked
+  int kernel = 0;                               ///< 1000 * major + minor
   unsigned processors = 1;
   std::optional<DirectorFacts> director;
   std::optional<ServerFacts> server;

@@ -22,6 +22,11 @@ namespace lb::doctor {
 [[nodiscard]] host::Outcome<void> gather_director(wire::Transport& transport,
                                                   host::Rtnetlink& kernel, Facts& facts);
 
+/// Routes of SNAT rules, and who answers for the first addresses of their pools.
+[[nodiscard]] host::Outcome<void> gather_snat(const std::vector<model::SnatRuleInfo>& rules,
+                                              host::Rtnetlink& kernel, Facts& facts,
+                                              DirectorFacts& director);
+
 /// Asks on the wire who has each of `vips`, on each of `links` (indices). The answers are added.
 [[nodiscard]] host::Outcome<void> ask_for_vips(const std::vector<net::IpAddress>& vips,
                                                const std::vector<int>& links, Facts& facts);

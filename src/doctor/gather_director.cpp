@@ -106,6 +106,9 @@ Outcome<void> gather_director(wire::Transport& transport, host::Rtnetlink& kerne
     }
     director.services.push_back(std::move(service));
   }
+  const auto snat_rules = client.snat_rules();
+  if (!snat_rules) return unanswered(snat_rules.error());
+  if (auto asked = gather_snat(*snat_rules, kernel, facts, director); !asked) return asked;
   if (auto asked = ask_for_servers(director, facts); !asked) return asked;
   if (auto asked = ask_for_addresses(director, facts); !asked) return asked;
   facts.director = std::move(director);

@@ -20,8 +20,8 @@ struct ConnectionInfo {
   Name persistence_engine{};       ///< of a template that one made; else empty, as is the next
   std::string persistence_data{};  ///< what that engine knows it by: a Call-ID
   bool is_synced = false;          ///< learned from another director, not made here
-  /// Of source NAT: the rule ("-": it is gone). Then `client` is the inside host, `virtual_end` what took its place,
-  /// `destination` the host outside, whichever of them opened the connection.
+  /// Of source NAT: the rule ("-": it is gone). Then `client` is the inside host, `virtual_end`
+  /// what took its place, `destination` the host outside, whichever of them opened the connection.
   Name snat_rule{};
 };
 
