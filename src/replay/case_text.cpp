@@ -82,7 +82,7 @@ class CaseReader {
     if (rest.front() == '|') return output_line(rest.substr(1));
     if (start != 0) return more(rest);
     listing_ = Listing::kNone;
-    if (rest.starts_with("ipvsadm ")) return command(rest);
+    if (rest.starts_with("ipvsadm ") || rest.starts_with("snat ")) return command(rest);
     if (rest.starts_with("connections:")) return connections(rest.substr(12));
     if (rest.starts_with("dropped:")) return dropped(rest.substr(8));
     if (rest.front() >= '0' && rest.front() <= '9') return packet(rest);

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "cli/ipvsadm.hpp"
+#include "cli/snat.hpp"
 #include "control/proc_files.hpp"
 #include "replay/compare.hpp"
 #include "replay/compare_netlink.hpp"
@@ -174,7 +175,8 @@ void Player::operator()(const DroppedStep& step) {
 
 void Player::operator()(const CommandStep& command) {
   const auto what = arguments_text(command.arguments);
-  if (command.arguments.front() != "ipvsadm") {
+  const bool is_snat = command.arguments.front() == "snat";  // of `sluice`
+  if (command.arguments.front() != "ipvsadm" && !is_snat) {
     const auto text = command.arguments.size() == 2
                           ? control::proc_file(lab_.director(), command.arguments.back())
                           : std::nullopt;
@@ -186,7 +188,9 @@ void Player::operator()(const CommandStep& command) {
     return;
   }
   (void)lab_.transport().take();
-  const auto got = cli::run_ipvsadm(command.arguments, command.input, lab_.transport());
+  const auto got = is_snat
+                       ? cli::run_snat(std::span(command.arguments).subspan(1), lab_.transport())
+                       : cli::run_ipvsadm(command.arguments, command.input, lab_.transport());
   if (got.exit_status != command.exit_status) {
     differ(what, {fmt::format("exit status {}", command.exit_status),
                   fmt::format("{}, \"{}\"", got.exit_status, got.err)});
