@@ -4,6 +4,7 @@
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/ip.h>
+#include <linux/ipv6.h>
 
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
@@ -28,9 +29,22 @@ struct {
   __type(value, __u32);
 } under_test SEC(".maps");
 
-__u32 flow_mask; /* flows - 1, a power of two less one */
-__u32 first_client;
+__u32 flow_mask;    /* flows - 1, a power of two less one */
+__u32 first_client; /* IPv6: the last 32 bits */
+__u32 is_ipv6;
 static __u32 turn;
+
+static __always_inline void seal(struct iphdr* ip) {
+  __u64 sum = 0;
+  __u32* words = (__u32*)ip;
+  ip->check = 0;
+  for (int i = 0; i < 5; ++i) sum += words[i];
+  sum = (sum & 0xffffffff) + (sum >> 32);
+  sum = (sum & 0xffff) + (sum >> 16);
+  sum = (sum & 0xffff) + (sum >> 16);
+  sum = (sum & 0xffff) + (sum >> 16);
+  ip->check = ~sum;
+}
 
 SEC("xdp.frags")
 int vary(struct xdp_md* ctx) {
@@ -41,20 +55,20 @@ int vary(struct xdp_md* ctx) {
   void* data = (void*)(long)ctx->data;
   if (!frame || data + FRAME > (void*)(long)ctx->data_end) return XDP_ABORTED;
   __builtin_memcpy(data, frame, FRAME);
-  struct iphdr* ip = data + sizeof(struct ethhdr);
-  __be16* port = (void*)(ip + 1);
   __u32 flow = (turn++ * 2654435761u) >> 8 & flow_mask;
-  ip->saddr = bpf_htonl(first_client + (flow >> 14));
+  __be32 client = bpf_htonl(first_client + (flow >> 14));
+  __be16* port =
+      data + sizeof(struct ethhdr) + (is_ipv6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
+  if ((void*)(port + 1) > (void*)(long)ctx->data_end) return XDP_ABORTED;
   *port = bpf_htons(1024 + (flow & 0x3fff));
-  __u64 sum = 0;
-  __u32* words = (__u32*)ip;
-  ip->check = 0;
-  for (int i = 0; i < 5; ++i) sum += words[i];
-  sum = (sum & 0xffffffff) + (sum >> 32);
-  sum = (sum & 0xffff) + (sum >> 16);
-  sum = (sum & 0xffff) + (sum >> 16);
-  sum = (sum & 0xffff) + (sum >> 16);
-  ip->check = ~sum;
+  if (is_ipv6) {
+    struct ipv6hdr* ip = data + sizeof(struct ethhdr);
+    ip->saddr.in6_u.u6_addr32[3] = client;
+  } else {
+    struct iphdr* ip = data + sizeof(struct ethhdr);
+    ip->saddr = client;
+    seal(ip);
+  }
   bpf_tail_call(ctx, &under_test, 0);
   return XDP_ABORTED;
 }
