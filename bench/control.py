@@ -13,6 +13,7 @@ import argparse
 import concurrent.futures
 import os
 import pathlib
+import signal
 import statistics
 import subprocess
 import sys
@@ -211,6 +212,7 @@ def main():
     parser.add_argument("--services", type=int, default=10_000)
     parser.add_argument("--servers", type=int, default=10)
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # cleans up as ^C does
     with tempfile.TemporaryDirectory(prefix="sluice-bench") as directory:
         lab = Lab("bench-control", directory)
         try:

@@ -10,7 +10,6 @@ Rounds of all subjects alternate; ratios are of rounds beside each other. Needs 
 
 import argparse
 import statistics
-import tempfile
 
 import common
 import topology
@@ -62,12 +61,12 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--family", type=int, choices=[4, 6], nargs="+", default=[4])
     arguments = parser.parse_args()
+    if any(flows & (flows - 1) for flows in arguments.flows):
+        parser.error("--flows must be powers of two")
     common.prepare("sluiced", "sluice", "ipvsadm", "sluice_traffic")
-    with Conntrack():
+    with Conntrack(max(arguments.flows) * 4):
         for family in arguments.family:
             for flows in arguments.flows:
-                if flows & (flows - 1):
-                    parser.error("--flows must be powers of two")
                 with common.lab("end") as lab:
                     subjects = [kind(lab, family, flows) for kind in SUBJECTS]
                     for subject in subjects:

@@ -92,7 +92,7 @@ def main():
         parser.error("--connections must be a power of two")
     common.prepare("sluiced", "sluice", "ipvsadm", "sluice_traffic")
     capacity = (len(arguments.rates) + 1) * count
-    with Conntrack(), common.lab("new") as lab:
+    with Conntrack(capacity * 2), common.lab("new") as lab:
         trials = [Trials(kind(lab, arguments.family, capacity, count)) for kind in SUBJECTS]
         for one in trials:
             one.trial(100_000, count, each)  # touches the memory

@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""A table with very many connections: what memory they take, what the daemon costs while they are
+idle, how long it takes to list them and what packets wait meanwhile.
+
+Memory is all that the daemon holds: its own (anonymous) and that of its BPF maps, which are as
+large as the table from the start. Needs root, and for 10 M connections 4 GB.
+"""
+
+import argparse
+import json
+import pathlib
+import re
+import threading
+import time
+
+import common
+import topology
+from topology import BIN, SluiceDr, SluiceNat
+
+
+def memory_of(subject):
+    """(own, of BPF maps) in bytes."""
+    pid = subject.daemon.process.pid
+    own = 0
+    for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Anonymous:"):
+            own = int(line.split()[1]) * 1024
+    maps = {}
+    for path in pathlib.Path(f"/proc/{pid}/fdinfo").iterdir():
+        text = path.read_text()
+        number = re.search(r"^map_id:\s*(\d+)", text, re.M)
+        size = re.search(r"^memlock:\s*(\d+)", text, re.M)
+        if number and size:
+            maps[int(number.group(1))] = int(size.group(1))
+    # What is only mapped has no descriptor, but a pin.
+    for path in subject.director.pins().iterdir():
+        shown = topology.execute(["bpftool", "-j", "map", "show", "pinned", path], check=False)
+        if shown.returncode == 0:
+            state = json.loads(shown.stdout)
+            maps[state["id"]] = state["bytes_memlock"]
+    return own, sum(maps.values())
+
+
+def packets_meanwhile(subject, packets, rate, work, **options):
+    """Sends packets beside `work`; returns what became of them, and how long the work took."""
+    done = {}
+
+    def send():
+        done.update(subject.traffic.run(packets, rate=rate, stamp=1, batch=1, **options))
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    time.sleep(0.05)
+    start = time.monotonic()
+    if work:
+        work()
+    took = time.monotonic() - start
+    thread.join()
+    return done, took
+
+
+def delays(done):
+    return [f"{done[name] / 1000:.0f}" for name in ("p50", "p99", "p99.9", "longest")] + [
+        str(done["sent"] - done["received"])]
+
+
+def list_them(subject, arguments):
+    """The delay of packets with and without a listing, by turns."""
+    director = subject.director
+    wanted = {
+        "nothing": None,
+        "sluice connections -n": lambda: director.run(BIN / "sluice", "connections", "-n",
+                                                      timeout=300),
+        "ipvsadm -Lnc": lambda: director.run(BIN / "ipvsadm", "-Lnc", timeout=300),
+    }
+    first = subject.flows
+    rows = []
+    times = {name: 1.0 for name in wanted}
+    for turn in range(arguments.rounds):
+        for name, work in wanted.items():
+            for kind in ("established", "first"):
+                rate = 20_000 if kind == "established" else arguments.rate
+                packets = int(rate * min(max(times[name] * 1.1, 0.5), 10)) + 1
+                options = {"flows": 1024} if kind == "established" else {"first": first}
+                done, took = packets_meanwhile(subject, packets, rate, work, **options)
+                if kind == "first":
+                    first += packets
+                times[name] = took if work else 1.0
+                rows.append([f"{name}, {kind}", f"{took:.2f}" if work else "", *delays(done)])
+    topology.table(["packets beside", "took, s", "p50, us", "p99", "p99.9", "longest", "lost"],
+                   rows)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--connections", type=int, default=1 << 20)
+    parser.add_argument("--family", type=int, choices=[4, 6], default=4)
+    parser.add_argument("--method", choices=["nat", "dr"], default="nat")
+    parser.add_argument("--idle", type=float, default=10, help="seconds to look at the idle daemon")
+    parser.add_argument("--rounds", type=int, default=1, help="of listings; 0: none")
+    parser.add_argument("--rate", type=int, default=10_000, help="new connections beside a listing")
+    arguments = parser.parse_args()
+    common.prepare("sluiced", "sluice", "ipvsadm", "sluice_traffic")
+    kind = SluiceNat if arguments.method == "nat" else SluiceDr
+
+    class Spacious(kind):
+        def set_up(self):
+            connections = self.flows
+            self.flows += int(arguments.rounds * arguments.rate * 12)
+            super().set_up()
+            self.capacity, self.flows = self.flows, connections
+
+    with common.lab("large") as lab:
+        subject = Spacious(lab, arguments.family, arguments.connections)
+        own, maps = memory_of(subject)
+        start = time.monotonic()
+        subject.establish()
+        took = time.monotonic() - start
+        own_full, maps_full = memory_of(subject)
+        count = subject.connections()
+        print(f"IPv{arguments.family} {arguments.method}, {count} connections made in {took:.0f} s;"
+              f" room for {subject.capacity}; {subject.counter('xdp_flows')} of them known to XDP\n")
+        topology.table(["memory", "MB", "bytes a connection"], [
+            ["of the process, without connections", f"{own / 1e6:.0f}", ""],
+            ["of the process, with them", f"{own_full / 1e6:.0f}",
+             f"{(own_full - own) / count:.0f}"],
+            ["of BPF maps", f"{maps_full / 1e6:.0f}", f"{maps_full / subject.capacity:.0f}"],
+            ["all", f"{(own_full + maps_full) / 1e6:.0f}",
+             f"{(own_full - own) / count + maps_full / subject.capacity:.0f}"]])
+        if arguments.idle:
+            cpu = subject.cpu_seconds()
+            time.sleep(arguments.idle)
+            share = (subject.cpu_seconds() - cpu) / arguments.idle
+            print(f"Idle with {count} connections for {arguments.idle:.0f} s: {share * 100:.2f} % of a "
+                  "processor\n", flush=True)
+        if arguments.rounds:
+            list_them(subject, arguments)
+
+
+if __name__ == "__main__":
+    main()
