@@ -37,7 +37,8 @@ Outcome<void> LinuxDatapath::open(const DatapathOptions& options, engine::Networ
   network_ = std::move(*follower);
 
   constexpr std::size_t kFewest = 1U << 16;
-  constexpr std::size_t kMost = 1U << 22;
+  // 48 bytes each, used or not. More endpoints than that: their addresses are steered whole.
+  constexpr std::size_t kMost = 1U << 19;
   const auto endpoints = std::clamp(director_.connection_capacity(), kFewest, kMost);
   auto program = SteerProgram::load(static_cast<std::uint32_t>(endpoints),
                                     director_.connection_capacity(), options.pins);

@@ -38,13 +38,13 @@ class FlowTable {
   void adopt(Keep keep) noexcept;
 
  private:
+  bool put4(std::uint64_t key, std::uint64_t words) noexcept;
   [[nodiscard]] static FlowKey key_of(const flow4& slot) noexcept;
   [[nodiscard]] static FlowKey key_of(const flow6& slot) noexcept;
   static void clear(flow4& slot) noexcept;
   static void clear(flow6& slot) noexcept;
   [[nodiscard]] flow4* find4(const FlowKey& key) const noexcept;
   [[nodiscard]] flow6* find6(const FlowKey& key) const noexcept;
-  [[nodiscard]] flow4* free4(const FlowKey& key) const noexcept;
   [[nodiscard]] flow6* free6(const FlowKey& key) const noexcept;
 
   const FlowMemory& memory_;
