@@ -168,15 +168,17 @@ class Subject:
         if process.stdout.readline() != "ready\n":
             raise Failure("the bare program did not start")
 
-    def establish(self, rate=250_000):
-        """Makes the connections: each gets a packet; then two more, after which XDP knows it. What
-        was lost is sent again."""
+    def establish(self, rate=250_000, until_fast=True):
+        """Makes the connections: each gets a packet; then (`until_fast`) two more, after which XDP
+        knows it. What was lost is sent again."""
         if not self.has_connections:
             return
         for _ in range(8):
             done = self.traffic.run(self.flows, rate=rate, batch=16)
             if done["received"] == self.flows:
                 break
+        if not until_fast:
+            return
         for _ in range(8):
             self.traffic.run(2 * self.flows, each=2, block=self.flows, rate=rate, batch=16)
             if self.is_established():

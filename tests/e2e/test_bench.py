@@ -25,7 +25,7 @@ def test_a_benchmark_runs(command, monkeypatch):
 
 
 def test_the_benchmark_of_the_xdp_program_runs():
-    done = execute([BIN / "sluice_xdp_bench", 1, 1, 1024], timeout=120)
+    done = execute([BIN / "sluice_xdp_bench", 1, 1, 1024], timeout=300)
     assert done.stdout.count("IPv6") == 6
 
 
