@@ -7,6 +7,7 @@
 #include <set>
 
 #include "engine/removal.hpp"
+#include "engine/snat.hpp"
 #include "engine/testing/kept_memory.hpp"
 #include "engine/testing/lab.hpp"
 #include "engine/testing/store_trap.hpp"
@@ -28,7 +29,7 @@ std::string text(const net::Endpoint& end) {
 }
 
 /// What an operator has told a director.
-Lines configuration(const Director& director) {
+Lines configuration(Director& director) {
   Lines lines;
   for (const auto& key : director.service_keys()) {
     const auto service = director.service(key);
@@ -46,6 +47,10 @@ Lines configuration(const Director& director) {
   for (std::uint32_t i = 1; i <= director.mark_rule_count(); ++i) {
     lines.insert("rule " + std::to_string(i) + " " +
                  std::to_string(director.mark_rule(i)->rule.value));
+  }
+  for (const auto& info : snat_rules(director)) {
+    lines.insert("snat " + std::string(info.rule.name.view()) + " " +
+                 info.rule.inside.address.to_text());
   }
   lines.insert("timeouts " + std::to_string(director.timeouts().tcp) + " " +
                std::to_string(director.timeouts().udp));
@@ -102,9 +107,11 @@ class Interrupted : public ::testing::Test {
   }
 
   /// Does something, and lets a successor begin after each store of it. `is_whole`: what an
-  /// operator has configured changes at once or not at all.
+  /// operator has configured changes at once or not at all. `keeps_connections`: those that are
+  /// there before and after are there in between.
   template <class Change>
-  void interrupt(const char* what, Change change, bool is_whole = true) {
+  void interrupt(const char* what, Change change, bool is_whole = true,
+                 bool keeps_connections = true) {
     SCOPED_TRACE(what);
     KeptMemory replica(memory_);  // follows, one store after the other
     const auto old_configuration = configuration(lab_->director);
@@ -136,7 +143,9 @@ class Interrupted : public ::testing::Test {
         }
         const auto open = connections(*next);
         const auto kept = both(old_connections, new_connections);
-        EXPECT_EQ(both(open, kept), kept) << "lost";
+        if (keeps_connections) {
+          EXPECT_EQ(both(open, kept), kept) << "lost";
+        }
         EXPECT_EQ(both(open, either(old_connections, new_connections)), open) << "made up";
         if (HasFailure()) return;
       }
@@ -207,6 +216,34 @@ TEST_F(Interrupted, ByPersistenceAndExpiry) {
   interrupt("template", [&] { lab_->process(tcp(client(42000), vip(90), net::kTcpSyn)); });
   interrupt("time", [&] { lab_->pass(std::chrono::seconds(61)); });
   interrupt("more time", [&] { lab_->pass(std::chrono::minutes(20)); });
+}
+
+TEST_F(Interrupted, BySourceNat) {
+  auto& director = lab_->director;
+  const auto rule_of = [](std::string_view name, const char* inside, const char* outside) {
+    model::SnatRule rule;
+    rule.name = name;
+    rule.inside = {.address = ip(inside), .length = 16};
+    (void)rule.add({ip(outside), ip(outside)});
+    return rule;
+  };
+  const auto office = rule_of("office", "10.0.0.0", "192.0.2.11");
+  interrupt("rule", [&] { ASSERT_TRUE(add_snat_rule(director, office)); });
+  const net::Endpoint inside = server(7, 40000);
+  const auto outside = client(443);
+  interrupt("way out", [&] { lab_->process(tcp(inside, outside, net::kTcpSyn), kInside); });
+  interrupt("answer", [&] {
+    const auto mapped = lab_->connections().back().virtual_end;
+    lab_->process(tcp(outside, mapped, net::kTcpSyn | net::kTcpAck));
+  });
+  interrupt("data", [&] { lab_->process(tcp(inside, outside, net::kTcpAck, 10), kInside); });
+  const auto lab = rule_of("lab", "10.1.0.0", "192.0.2.1");
+  interrupt("another rule", [&] { ASSERT_TRUE(add_snat_rule(director, lab)); });
+  interrupt("deleted", [&] { ASSERT_TRUE(delete_snat_rule(director, lab.name)); });
+  // The daemon ends its connections one by one; a successor does not have them.
+  interrupt(
+      "deleted with its connections", [&] { ASSERT_TRUE(delete_snat_rule(director, office.name)); },
+      true, false);
 }
 
 /// Taking over is interrupted as well.
