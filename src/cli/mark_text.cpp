@@ -43,17 +43,6 @@ std::string ports_text(const model::PortMatch& match) {
   return text;
 }
 
-// A word that `split_words` gives back as it is.
-std::string quoted(std::string_view word) {
-  if (word.find_first_of(" \t\"\\") == std::string_view::npos) return std::string(word);
-  std::string text = "\"";
-  for (const char c : word) {
-    if (c == '"' || c == '\\') text += '\\';
-    text += c;
-  }
-  return text + '"';
-}
-
 std::optional<std::uint8_t> mask_length(const net::IpAddress& mask) {
   const unsigned width = static_cast<unsigned>(mask.size() * 8);
   std::array<std::uint8_t, 16> ones{};
@@ -67,6 +56,16 @@ std::optional<std::uint8_t> mask_length(const net::IpAddress& mask) {
 }
 
 }  // namespace
+
+std::string quoted_word(std::string_view word) {
+  if (word.find_first_of(" \t\"\\") == std::string_view::npos) return std::string(word);
+  std::string text = "\"";
+  for (const char c : word) {
+    if (c == '"' || c == '\\') text += '\\';
+    text += c;
+  }
+  return text + '"';
+}
 
 std::optional<std::uint32_t> parse_unsigned(std::string_view text, std::uint32_t highest) {
   int base = 10;
@@ -156,7 +155,8 @@ std::string mark_rule_text(const model::MarkRule& rule) {
   prefix("-s", rule.source);
   prefix("-d", rule.destination);
   if (!rule.interface.empty()) {
-    fmt::format_to(out, "{} -i {}", bang(rule.is_interface_negated), quoted(rule.interface.view()));
+    fmt::format_to(out, "{} -i {}", bang(rule.is_interface_negated),
+                   quoted_word(rule.interface.view()));
   }
   if (rule.protocol != 0) {
     fmt::format_to(out, "{} -p {}", bang(rule.is_protocol_negated), protocol_name(rule.protocol));

@@ -31,6 +31,8 @@ namespace lb::cli {
 /// The rule in those words, ready for `parse_mark_rule`.
 [[nodiscard]] std::string mark_rule_text(const model::MarkRule& rule);
 
+/// `word`, in quotes if need be: `split_words` gives it back.
+[[nodiscard]] std::string quoted_word(std::string_view word);
 /// Reads an address with a prefix length or a mask behind a slash; null if it is none. Bits
 /// beyond the prefix are cleared, as iptables does.
 [[nodiscard]] std::optional<model::PrefixMatch> parse_prefix(std::string_view text);

@@ -187,7 +187,9 @@ Fault RuleReader::number(const std::string& value, std::uint32_t& out, std::uint
 }
 
 Fault RuleReader::out_interface(const std::string& value) {
-  if (value.empty() || value.size() > model::Name::kMaxLength) {
+  // What the kernel takes (dev_valid_name).
+  if (value.empty() || value.size() > model::Name::kMaxLength ||
+      value.find_first_of(" \t\n\v\f\r/:") != value.npos) {
     return fmt::format("--out-interface: `{}' is no name of an interface", value);
   }
   rule_.interface = std::string_view(value);

@@ -45,7 +45,7 @@ std::string snat_options_text(const model::SnatRule& rule) {
   if (!is_any(rule.destination)) {
     put("--destination", prefix_text(rule.destination.address, rule.destination.length));
   }
-  if (!rule.interface.empty()) put("--out-interface", std::string(rule.interface.view()));
+  if (!rule.interface.empty()) put("--out-interface", quoted_word(rule.interface.view()));
   if (rule.protocol != 0) put("--proto", protocol_name(rule.protocol));
   if (rule.kind != model::SnatKind::kStatic) put("--pool", pool_text(rule));
   if (rule.has_ports()) {

@@ -24,8 +24,8 @@ std::string again(std::string_view line) {
 }
 
 RC_GTEST_PROP(SnatText, WhatIsWrittenIsRead, (const model::SnatRule& rule)) {
-  // An interface of a real system has no blanks.
-  RC_PRE(rule.interface.view().find_first_of(" \t\"\\") == std::string_view::npos);
+  // The kernel takes no such names of interfaces.
+  RC_PRE(rule.interface.view().find_first_of(" \t\n\v\f\r/:") == std::string_view::npos);
   const auto read = parse(snat_rule_text(rule));
   if (!read) RC_FAIL(read.error() + ": " + snat_rule_text(rule));
   RC_ASSERT(*read == rule);
@@ -39,6 +39,16 @@ TEST(SnatText, ReadsTheWordsOfIptables) {
   EXPECT_EQ(again("o -s 10.0.0.0/255.0.0.0 -d 198.51.100.7 -p tcp --pool 192.0.2.8/30"),
             "o --inside 10.0.0.0/8 --destination 198.51.100.7 --proto tcp --pool "
             "192.0.2.8-192.0.2.11");
+}
+
+TEST(SnatText, QuotesWhatHasToBe) {
+  EXPECT_EQ(again("a --pool 192.0.2.1 -o \"e\\\"h\""),
+            "a --out-interface \"e\\\"h\" --pool 192.0.2.1");
+  for (const auto* name : {"\"a b\"", "a/b", "a:b", "\"\""}) {
+    EXPECT_EQ(again(std::string("a --pool 192.0.2.1 -o ") + name).substr(0, 23),
+              "ERROR --out-interface: ")
+        << name;
+  }
 }
 
 TEST(SnatText, ReadsPools) {

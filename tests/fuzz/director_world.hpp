@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "engine/director.hpp"
+#include "engine/snat.hpp"
 #include "fuzz/expect.hpp"
 #include "fuzz/world.hpp"
 
@@ -31,6 +32,7 @@ class DirectorWorld {
     static_cast<void>(director.stop_sync_daemon(model::SyncRole::kMaster));
     static_cast<void>(director.stop_sync_daemon(model::SyncRole::kBackup));
     director.flush_mark_rules();
+    engine::flush_snat_rules(director);
     director.set_settings({});
     static_cast<void>(director.set_timeouts(timeouts_));
     pass_until_nothing_is_left();

@@ -122,6 +122,51 @@ COMMIT
 """
 
 
+SNAT = [
+    "add office --inside 10.0.0.0/8 --out-interface eth0 --pool 192.0.2.10-192.0.2.12:1024-2047",
+    "add desk -s 10.1.0.0/16 -d 198.51.100.0/24 -p tcp -j SNAT --to-source 192.0.2.20 --limit 9",
+    "add web --static 10.0.0.5=192.0.2.30 --ports 80", "add net --static 10.9.0.0/28=192.0.2.64/28",
+    "add six --inside=2001:db8:1::/64 --pool [2001:db8:2::1-2001:db8:2::4]:80-90,2001:db8:3::/126 "
+    "--proto icmp --timeout-tcp 1 --timeout-tcp-transitory 2 --timeout-udp 3 --timeout-icmp 4",
+    "add wrong --inside 10.0.0.5/8 --pool 2001:db8::1", "list --stats web", "delete web", "zero desk",
+    "add again --inside 10.1.0.0/16 --pool 192.0.2.20 -o \"a b\"", "flush", "list", "zero", "help",
+]
+
+
+def attribute(kind, data):
+    return struct.pack("<HH", 4 + len(data), kind) + data + bytes(-len(data) % 4)
+
+
+def snat_messages():
+    """Requests of the SLUICE family about rules of source NAT, and one to stop."""
+    def address(text):
+        return ipaddress.ip_address(text).packed
+
+    def rule(name, family, inside, length, *pool, more=b""):
+        return (attribute(1, name + b"\0") + attribute(2, struct.pack("<H", family)) +
+                attribute(4, address(inside)) + attribute(5, struct.pack("<H", length)) +
+                attribute(10, b"".join(address(end) for end in pool)) + more)
+
+    def request(command, flags, nest):
+        body = attribute(32, nest)
+        return struct.pack("<IHHIIBBH", 20 + len(body), 0x21, flags, 1, 0, command, 1, 0) + body
+
+    full = rule(b"out", 2, "10.0.0.0", 8, "192.0.2.1", "192.0.2.4", more=(
+        attribute(3, b"\x06\0") + attribute(6, address("198.51.100.0")) +
+        attribute(7, struct.pack("<H", 24)) + attribute(8, b"eth0\0") + attribute(9, bytes(2)) +
+        attribute(11, struct.pack("<H", 1024)) + attribute(12, struct.pack("<H", 2047)) +
+        b"".join(attribute(kind, struct.pack("<I", kind)) for kind in range(13, 18))))
+    mapped = rule(b"web", 2, "10.0.0.5", 32, "192.0.2.9", "192.0.2.9",
+                  more=attribute(9, b"\x01\0"))
+    six = rule(b"six", 10, "2001:db8:1::", 64, "2001:db8::1", "2001:db8::4")
+    name = attribute(1, b"out\0")
+    messages = [request(28, 5, full), request(28, 5, mapped), request(28, 5, six),
+                request(32, 5, full), request(27, 0x305, b""), request(31, 5, name),
+                request(29, 5, name), request(31, 5, b""), request(30, 5, b""),
+                struct.pack("<IHHIIBBH", 28, 0x21, 5, 1, 0, 25, 1, 0) + attribute(31, b"\x01\0")]
+    return b"".join(struct.pack("<H", len(m)) + m for m in messages)
+
+
 def nft(*expressions):
     chain = {"family": "inet", "table": "mangle", "name": "pre", "handle": 1, "type": "filter",
              "hook": "prerouting", "prio": -150, "policy": "accept"}
@@ -161,6 +206,9 @@ def write_text_seeds(write):
               message.encode())
     for kind in (0, 2):
         write("import", f"iptables-{kind}", bytes([kind]) + IPTABLES.encode())
+    write("snat", "all", "\n".join(SNAT).encode())
+    for number, line in enumerate(SNAT):
+        write("snat", str(number), line.encode())
     for number, text in enumerate(NFT):
         write("import", f"nft-{number}", b"\1" + text.encode())
 
@@ -204,7 +252,8 @@ def main():
     for flags in (0x005, 0x301):
         write("message", f"sluice-{flags}",
               b"".join(struct.pack("<HIHHIIBBH", 20, 20, 0x21, flags, 1, 0, number, 1, 0)
-                       for number in range(24)))
+                       for number in range(34)))
+    write("message", "snat", snat_messages())
     for name, steps in cases("cli"):
         commands = [step for step in steps if step["op"] == "cmd"]
         lines = [" ".join(step["argv"][1:]) for step in commands]
