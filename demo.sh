@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Installs what is missing, builds, and shows Sluice at work between network namespaces.
+#     ./demo.sh [--mode nat|dr|tun|snat]...
 # Needs root. Touches no interface outside the namespaces that it makes and removes.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -23,4 +24,4 @@ if ! { cmake --preset release && cmake --build --preset release --target sluiced
 fi
 rm -f "$log"
 # The demonstration cleans up itself, also when it gets a signal.
-exec /usr/bin/python3 scripts/demo.py
+exec /usr/bin/python3 scripts/demo.py "$@"
