@@ -47,7 +47,8 @@ struct flow_bucket4 {
 } __attribute__((aligned(64)));
 
 /* The other end and the hop are what packets get and where they go: of answers (the virtual end),
- * and of what comes from outside to SNAT (the inside host). Of other requests the target says it. */
+ * and of what comes from outside to SNAT (the inside host). Of other requests the target says it.
+ */
 
 /* The same for IPv6, whose key takes several stores: `sequence` is odd meanwhile. */
 struct flow6 {

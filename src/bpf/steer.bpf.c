@@ -167,8 +167,8 @@ static __always_inline bool is_translated(const struct linear* frame, const stru
   if (h->later) return true;
   __u8* type = bytes_at(frame, h->payload, 8);
   if (!type) return false;
-  bool is_echo = h->source.family == AF_INET ? *type == 0 || *type == 8
-                                             : *type == 128 || *type == 129;
+  bool is_echo =
+      h->source.family == AF_INET ? *type == 0 || *type == 8 : *type == 128 || *type == 129;
   return is_echo || is_icmp_error(h, *type);
 }
 

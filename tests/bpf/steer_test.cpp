@@ -97,7 +97,8 @@ class Steer : public ::testing::Test {
     const auto result = run(frame);
     const auto after = program_->counters();
     int decided = -1;
-    for (int i = 0; i < STEER_DROP_NO_SOCKET; ++i) {
+    for (int i = 0; i < STEER_COUNTERS; ++i) {
+      if (i == STEER_DROP_NO_SOCKET) continue;
       const auto which = static_cast<std::size_t>(i);
       if (after[which] == before[which]) continue;
       EXPECT_EQ(decided, -1) << "one packet moved two counters";
@@ -128,6 +129,70 @@ Bytes frame4(std::string_view from, std::string_view to, std::uint8_t protocol,
 }
 Bytes frame6(std::string_view from, std::string_view to, std::uint8_t next, const Bytes& payload) {
   return ethernet(kIpv6, ipv6(from, to, next, payload));
+}
+
+engine::SnatPrefix prefix(std::string_view address, unsigned length) {
+  engine::SnatPrefix made;
+  made.address = net::IpAddress::from_text(address).value();
+  made.length = static_cast<std::uint8_t>(length);
+  return made;
+}
+
+TEST_F(Steer, SourceNatByPrefixes) {
+  auto inside = prefix("10.0.0.0", 24);
+  inside.is_inside = true;
+  auto inside6 = prefix("2001:db8:2::", 64);
+  inside6.is_inside = true;
+  auto own = prefix("10.0.0.1", 32);  // within: says what the longer ones say as well
+  own.is_inside = own.is_own = true;
+  auto pool = prefix("192.0.2.20", 32);  // on the host
+  pool.is_outside = pool.is_own = true;
+  pool.ports = {5000, 5999};
+  auto routed = prefix("203.0.113.0", 28);
+  routed.is_outside = true;
+  const std::vector<engine::SnatPrefix> all{inside, own, pool, routed, inside6};
+  const auto udp = [](std::string_view from, std::string_view to, unsigned port = 53) {
+    return frame4(from, to, kUdp, ports(40000, port));
+  };
+  const auto echo = icmp(8, 0, Bytes(8));
+  const std::vector<Case> cases{
+      {"from inside", udp("10.0.0.2", kClient), STEER_SNAT},
+      {"from inside, IPv6", frame6("2001:db8:2::2", kClient6, kTcp, ports(1, 2)), STEER_SNAT},
+      {"an echo", frame4("10.0.0.2", kClient, kIcmp, echo), STEER_SNAT},
+      {"a later fragment", frame4("10.0.0.2", kClient, kUdp, Bytes(8), 100), STEER_SNAT},
+      {"another prefix", udp("10.0.1.2", kClient), STEER_PASSED},
+      {"another protocol", frame4("10.0.0.2", kClient, kEsp, Bytes(16)), STEER_PASSED},
+      {"neighbour discovery", frame6("2001:db8:2::2", kClient6, kIcmpv6, icmp(135, 0, Bytes(24))),
+       STEER_PASSED},
+      {"to the director", udp("10.0.0.2", "10.0.0.1"), STEER_PASSED},
+      {"to a port of the pool", udp(kClient, "192.0.2.20", 5000), STEER_SNAT},
+      {"to another port", udp(kClient, "192.0.2.20", 22), STEER_PASSED},
+      {"an echo to the pool", frame4(kClient, "192.0.2.20", kIcmp, echo), STEER_SNAT},
+      {"an error to the pool", frame4(kClient, "192.0.2.20", kIcmp, icmp(3, 1, Bytes(28))),
+       STEER_SNAT},
+      {"to a routed address", udp(kClient, "203.0.113.3", 22), STEER_SNAT},
+      {"beyond it", udp(kClient, "203.0.113.16", 22), STEER_PASSED},
+      {"to everybody",
+       [&] {
+         auto frame = udp("10.0.0.2", "10.0.0.255");
+         frame[0] |= 1U;
+         return frame;
+       }(),
+       STEER_PASSED},
+  };
+  for (const auto& each : cases) EXPECT_EQ(decision(each.frame), STEER_PASSED) << "no rules yet";
+  maps_->snat_changed(all);
+  check(cases);
+  // A service comes first.
+  add(Side::kVirtual, kUdp, "192.0.2.20", 5000);
+  EXPECT_EQ(decision(udp(kClient, "192.0.2.20", 5000)), STEER_TO_VIRTUAL);
+  remove(Side::kVirtual, kUdp, "192.0.2.20", 5000);
+  // What is not said again is gone.
+  maps_->snat_changed(std::span(all).first(2));
+  EXPECT_EQ(decision(udp(kClient, "203.0.113.3", 22)), STEER_PASSED);
+  EXPECT_EQ(decision(udp("10.0.0.2", kClient)), STEER_SNAT);
+  maps_->snat_changed({});
+  EXPECT_EQ(decision(udp("10.0.0.2", kClient)), STEER_PASSED);
 }
 
 TEST_F(Steer, WithoutEndpointsEverythingIsTheHosts) {
