@@ -10,6 +10,7 @@
 #include "cli/address_text.hpp"
 #include "cli/rules.hpp"
 #include "cli/scheduler_flags.hpp"
+#include "net/protocol_name.hpp"
 
 namespace lb::cli {
 namespace {
@@ -46,26 +47,13 @@ bool shows_counters(const Format& format) noexcept {
   return format.kind == TableKind::kStats || format.kind == TableKind::kRate;
 }
 
-std::string_view protocol_text(net::Protocol protocol) noexcept {
-  switch (protocol) {
-    case net::Protocol::kTcp:
-      return "TCP";
-    case net::Protocol::kUdp:
-      return "UDP";
-    case net::Protocol::kSctp:
-      return "SCTP";
-    default:
-      return "?";
-  }
-}
-
 std::string service_name(const model::ServiceKey& key, const Format& format) {
   if (key.fwmark != 0) {
     // ipvsadm shows a mark as a signed number.
     return fmt::format("FWM  {}{}", static_cast<std::int32_t>(key.fwmark),
                        key.family == net::Family::kIpv6 ? " IPv6" : "");
   }
-  return fmt::format("{:<4} {}", protocol_text(key.protocol),
+  return fmt::format("{:<4} {}", net::listed_name(key.protocol, "?"),
                      endpoint_text(key.address, key.port, port_names(key, format.numeric)));
 }
 
@@ -256,7 +244,7 @@ std::string connections_text(std::span<const model::ConnectionInfo> connections,
     // The connection table calls protocol 0 (of a mark's template) IP.
     const auto protocol = connection.protocol == net::Protocol::kIp
                               ? std::string_view("IP")
-                              : protocol_text(connection.protocol);
+                              : net::listed_name(connection.protocol, "?");
     const auto out = std::back_inserter(text);
     fmt::format_to(
         out, "{:<3} {:<6} {:<11} {:<18} {:<18} ", protocol,

@@ -10,6 +10,7 @@
 #include "cli/snat.hpp"
 #include "cli/snat_text.hpp"
 #include "cli/status.hpp"
+#include "net/protocol_name.hpp"
 
 namespace lb::cli {
 namespace {
@@ -41,24 +42,12 @@ std::string endpoint(const net::IpAddress& address, net::Port port) {
                          : fmt::format("[{}]:{}", text, port.to_host());
 }
 
-std::string_view protocol_word(net::Protocol protocol) {
-  switch (protocol) {
-    case net::Protocol::kTcp:
-      return "TCP";
-    case net::Protocol::kUdp:
-      return "UDP";
-    case net::Protocol::kSctp:
-      return "SCTP";
-    default:
-      return "IP";
-  }
-}
-
 std::string service_name(const model::ServiceKey& key) {
   if (key.fwmark != 0) {
     return fmt::format("FWM {}{}", key.fwmark, key.family == net::Family::kIpv6 ? " IPv6" : "");
   }
-  return fmt::format("{} {}", protocol_word(key.protocol), endpoint(key.address, key.port));
+  return fmt::format("{} {}", net::listed_name(key.protocol, "IP"),
+                     endpoint(key.address, key.port));
 }
 
 std::string sync_text(const model::SyncDaemonSpec& daemon) {

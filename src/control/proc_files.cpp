@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "control/setting_names.hpp"
+#include "net/protocol_name.hpp"
 
 namespace lb::control {
 namespace {
@@ -29,19 +30,6 @@ std::string plain_text(const net::IpAddress& address) {
 // As the list of services has it; that of connections has no brackets.
 std::string address_text(const net::IpAddress& address) {
   return address.is_v4() ? plain_text(address) : "[" + plain_text(address) + "]";
-}
-
-std::string_view protocol_text(net::Protocol protocol) {
-  switch (protocol) {
-    case net::Protocol::kTcp:
-      return "TCP";
-    case net::Protocol::kUdp:
-      return "UDP";
-    case net::Protocol::kSctp:
-      return "SCTP";
-    default:
-      return "IP";
-  }
 }
 
 std::string_view method_text(model::ForwardingMethod method) {
@@ -67,10 +55,10 @@ std::string service_line(const model::ServiceSpec& spec) {
   if (key.fwmark != 0) {
     line = fmt::format("FWM  {:08X} {} {}", key.fwmark, spec.scheduler.view(), ops);
   } else if (key.family == net::Family::kIpv6) {
-    line = fmt::format("{}  {}:{:04X} {} ", protocol_text(key.protocol), address_text(key.address),
-                       key.port.to_host(), spec.scheduler.view());
+    line = fmt::format("{}  {}:{:04X} {} ", net::listed_name(key.protocol, "IP"),
+                       address_text(key.address), key.port.to_host(), spec.scheduler.view());
   } else {
-    line = fmt::format("{}  {}:{:04X} {} {} ", protocol_text(key.protocol),
+    line = fmt::format("{}  {}:{:04X} {} {} ", net::listed_name(key.protocol, "IP"),
                        address_text(key.address), key.port.to_host(), spec.scheduler.view(), ops);
   }
   if ((spec.flags & model::kServicePersistent) != 0) {
@@ -125,7 +113,7 @@ std::string ends_text(const model::ConnectionInfo& connection) {
   const auto end = [](const net::Endpoint& endpoint) {
     return fmt::format("{} {:04X}", plain_text(endpoint.address), endpoint.port.to_host());
   };
-  return fmt::format("{:<3} {} {} {} {:<11}", protocol_text(connection.protocol),
+  return fmt::format("{:<3} {} {} {} {:<11}", net::listed_name(connection.protocol, "IP"),
                      end(connection.client), end(connection.virtual_end),
                      end(connection.destination), connection.state.view());
 }

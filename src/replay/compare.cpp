@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <tuple>
 
+#include "net/protocol_name.hpp"
 #include "replay/frame_checksum.hpp"
 #include "replay/frame_text.hpp"
 
@@ -109,18 +110,13 @@ std::string protocol_text(net::Protocol protocol) {
   switch (protocol) {
     case net::Protocol::kIp:
       return "IP";
-    case net::Protocol::kTcp:
-      return "TCP";
-    case net::Protocol::kUdp:
-      return "UDP";
-    case net::Protocol::kSctp:
-      return "SCTP";
     case net::Protocol::kEsp:
       return "ESP";
     case net::Protocol::kAh:
       return "AH";
     default:
-      return std::to_string(static_cast<unsigned>(protocol));
+      return std::string(
+          net::listed_name(protocol, std::to_string(static_cast<unsigned>(protocol))));
   }
 }
 

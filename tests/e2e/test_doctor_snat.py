@@ -48,6 +48,10 @@ def test_a_gateway_without_faults(gateway):
     assert examine(gateway.director) == {}
     assert "outside" in gateway.inside.curl(SERVER)
     assert examine(gateway.director) == {}
+    gateway.inside.run("ping", "-c", 1, "-W", 5, SERVER)
+    listed = gateway.director.run(BIN / "sluice", "connections", "-n")
+    assert [line for line in listed.splitlines()
+            if line.startswith("ICMP ") and "10.0.0.5:" in line and line.endswith("snat office")]
     # Routing is not needed: the director translates before.
     gateway.director.sysctl("net.ipv4.ip_forward", 0)
     assert "outside" in gateway.inside.curl(SERVER)
