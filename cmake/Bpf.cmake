@@ -23,7 +23,7 @@ function(sluice_bpf_object name)
   file(GLOB headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/bpf/*.h)
   add_custom_command(
     OUTPUT ${object}
-    COMMAND ${BPF_CLANG} -target bpf -O2 -g -Wall -Werror -I${PROJECT_SOURCE_DIR}/src
+    COMMAND ${BPF_CLANG} -target bpf -mcpu=v3 -O2 -g -Wall -Werror -I${PROJECT_SOURCE_DIR}/src
             -I/usr/include/${SLUICE_MULTIARCH} -c ${source} -o ${object}
     DEPENDS ${source} ${headers}
     VERBATIM)

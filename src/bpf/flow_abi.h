@@ -18,7 +18,7 @@
 #endif
 
 enum {
-  FLOW_LAYOUT = 2, /* raised with every change of this file */
+  FLOW_LAYOUT = 3, /* raised with every change of this file */
   FLOW_SLOTS4 = 4, /* in a bucket of one cache line */
   FLOW_SLOTS6 = 2,
   FLOW_ENDS = 65536, /* numbers of endpoints; 0 is none */

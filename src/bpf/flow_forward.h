@@ -69,6 +69,7 @@ struct flow_packet {
   __u8 ttl;
   bool is_answer;
   bool dont_fragment;
+  bool may_begin; /* a packet that moves the state of a connection is sent on all the same */
   __be16 ports[2];
 };
 
@@ -196,6 +197,28 @@ struct ipv4_words {
   __u32 word[5];
 };
 
+/* Reads what forwarding needs of a header without options; false: it is broken. */
+static __always_inline bool describe4(const struct ipv4_words* ip, struct flow_packet* packet) {
+  const struct ipv4_wire* header = (const struct ipv4_wire*)ip;
+  __u64 sum = (__u64)ip->word[0] + ip->word[1] + ip->word[2] + ip->word[3] + ip->word[4];
+  if (fold(sum) != 0xffff) return false;
+  packet->ip_size = bpf_ntohs(header->total_length);
+  packet->transport = sizeof(struct ethhdr) + sizeof(*ip);
+  packet->tos = header->tos;
+  packet->ttl = header->ttl;
+  packet->dont_fragment = bpf_ntohs(header->fragment) & 0x4000;
+  return packet->ip_size >= sizeof(*ip) + 8;
+}
+
+static __always_inline bool describe6(const struct ipv6_wire* header, struct flow_packet* packet) {
+  packet->ip_size = sizeof(*header) + bpf_ntohs(header->payload_length);
+  packet->transport = sizeof(struct ethhdr) + sizeof(*header);
+  packet->tos = bpf_ntohl(header->version_class_flow) >> 20;
+  packet->ttl = header->hop_limit;
+  packet->dont_fragment = true;
+  return packet->ip_size >= sizeof(*header) + 8;
+}
+
 /* Finds the flow of an IPv4 packet. */
 static __always_inline bool recognise4(const struct linear* frame,
                                        const struct flow_settings* settings,
@@ -216,14 +239,7 @@ static __always_inline bool recognise4(const struct linear* frame,
     end = find_end4(settings, flow_end_key4(ip->word[3], ports[0], packet->protocol, FLOW_REAL));
     if (!end || !find_flow4(settings, flow_key4(ip->word[4], ports[1], end), packet)) return false;
   }
-  __u64 sum = (__u64)ip->word[0] + ip->word[1] + ip->word[2] + ip->word[3] + ip->word[4];
-  if (fold(sum) != 0xffff) return false;
-  packet->ip_size = bpf_ntohs(header->total_length);
-  packet->transport = sizeof(struct ethhdr) + sizeof(*ip);
-  packet->tos = header->tos;
-  packet->ttl = header->ttl;
-  packet->dont_fragment = bpf_ntohs(header->fragment) & 0x4000;
-  return packet->ip_size >= sizeof(*ip) + 8;
+  return describe4(ip, packet);
 }
 
 static __always_inline bool recognise6(const struct linear* frame,
@@ -247,12 +263,7 @@ static __always_inline bool recognise6(const struct linear* frame,
     end = find_end6(settings, source, flow_end_tail6(ports[0], packet->protocol, FLOW_REAL));
     if (!end || !find_flow6(settings, destination, ports[1], end, packet)) return false;
   }
-  packet->ip_size = sizeof(*header) + bpf_ntohs(header->payload_length);
-  packet->transport = sizeof(struct ethhdr) + sizeof(*header);
-  packet->tos = bpf_ntohl(header->version_class_flow) >> 20;
-  packet->ttl = header->hop_limit;
-  packet->dont_fragment = true;
-  return packet->ip_size >= sizeof(*header) + 8;
+  return describe6(header, packet);
 }
 
 /* The sum of the pseudo header (RFC 9293, 3.1; RFC 8200, 8.1). */
@@ -302,7 +313,7 @@ static __always_inline bool is_plain(const struct linear* frame,
     __u8* tcp = bytes_at(frame, packet->transport, TCP_HEADER);
     if (!tcp || payload < TCP_HEADER) return false;
     bool is_move = (tcp[13] & (TCP_MOVES | TCP_ACK)) != TCP_ACK;
-    if (is_move && !is_engine_gone(settings)) return false;
+    if (is_move && !packet->may_begin && !is_engine_gone(settings)) return false;
   }
   __u16* checksum = bytes_at(frame, checksum_offset(packet), 2);
   if (!checksum) return false;

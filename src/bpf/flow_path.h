@@ -33,7 +33,24 @@ static __always_inline bool trim(struct xdp_md* ctx, const struct flow_packet* p
   return !packet->padding || bpf_xdp_adjust_tail(ctx, -(int)packet->padding) == 0;
 }
 
-/* The answer of a masqueraded server: gets the virtual endpoint as its source. */
+/* Gives an answer the virtual endpoint as its source and sends it. */
+static __always_inline int answer_from(struct xdp_md* ctx, const struct flow_settings* settings,
+                                       const struct flow_packet* packet, const struct flow_hop* hop,
+                                       const struct flow_endpoint* end, bool is_ipv6) {
+  struct linear frame = LINEAR(ctx);
+  if (!is_plain(&frame, settings, packet, is_ipv6, true) || !trim(ctx, packet))
+    return FLOW_NOT_FORWARDED;
+  frame = (struct linear)LINEAR(ctx);
+  if (!take_hop(&frame, is_ipv6) ||
+      !translate(&frame, packet, is_ipv6, true, end->address, end->port)) {
+    return XDP_DROP;
+  }
+  note_use(packet);
+  count_flow(settings, packet);
+  return leave_by(ctx, hop, is_ipv6);
+}
+
+/* The answer of a masqueraded server of a published flow. */
 static __always_inline int forward_answer(struct xdp_md* ctx, const struct flow_settings* settings,
                                           const struct flow_packet* packet, bool is_ipv6) {
   struct flow_hop* hop_entry = entry_of(&flow_hops, flow_hop_of(packet->words));
@@ -46,17 +63,7 @@ static __always_inline int forward_answer(struct xdp_md* ctx, const struct flow_
   if (!hop.ifindex || packet->ip_size > hop.mtu) return FLOW_NOT_FORWARDED;
   /* A removed server's answers are counted by nobody. */
   if (READ_ONCE(target->method) == FLOW_PUNT) return FLOW_NOT_FORWARDED;
-  struct linear frame = LINEAR(ctx);
-  if (!is_plain(&frame, settings, packet, is_ipv6, true) || !trim(ctx, packet))
-    return FLOW_NOT_FORWARDED;
-  frame = (struct linear)LINEAR(ctx);
-  if (!take_hop(&frame, is_ipv6) ||
-      !translate(&frame, packet, is_ipv6, true, end.address, end.port)) {
-    return XDP_DROP;
-  }
-  note_use(packet);
-  count_flow(settings, packet);
-  return leave_by(ctx, &hop, is_ipv6);
+  return answer_from(ctx, settings, packet, &hop, &end, is_ipv6);
 }
 
 /* A request to a server on the director itself: the host takes it. */

@@ -5,8 +5,9 @@
  *
  * The way of a packet: forward sends it on if its flow is published; else read_headers finds
  * addresses, protocol and ports; classify says whose it is; punt hands it to the socket of its
- * receive queue. Without an engine on the queue a service's packet is dropped and counted:
- * the host would answer it with a reset. */
+ * receive queue. Where there is no engine to take it, or more new flows come than it is to be
+ * asked about, stand_in sends it on by what the engine has published, or drops and counts it: the
+ * host would answer it with a reset. */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
 #include <stdbool.h>
@@ -65,12 +66,24 @@ struct {
   __type(value, struct steer_interface);
 } interfaces SEC(".maps");
 
+/* After the maps that it looks interfaces up in. */
+#include "bpf/stand_in.h"
+
 struct {
   __uint(type, BPF_MAP_TYPE_XSKMAP);
   __uint(max_entries, STEER_MAX_SOCKETS);
   __type(key, __u32);
   __type(value, __u32);
 } sockets SEC(".maps");
+
+/* stand_in4 and stand_in6: programs of their own, for a program has little stack, and so that
+ * packets of published flows do not pay for them. */
+struct {
+  __uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+  __uint(max_entries, 2);
+  __type(key, __u32);
+  __type(value, __u32);
+} stand_ins SEC(".maps");
 
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
@@ -222,15 +235,53 @@ static __always_inline bool is_returned(struct xdp_md* ctx, const struct linear*
   return bpf_xdp_adjust_head(ctx, sizeof(*header)) == 0;
 }
 
-static __always_inline int punt(struct xdp_md* ctx, enum steer_counter why) {
-  count(why);
+/* Hands a packet to the socket of its receive queue; XDP_DROP: none listens there. */
+static __always_inline int hand_over(struct xdp_md* ctx) {
   __u32 ifindex = ctx->ingress_ifindex;
   __u32 queue = ctx->rx_queue_index;
   struct steer_interface* interface = bpf_map_lookup_elem(&interfaces, &ifindex);
-  if (interface && queue < interface->queues) {
-    int action = bpf_redirect_map(&sockets, interface->first_socket + queue, XDP_DROP);
+  if (!interface || queue >= interface->queues) return XDP_DROP;
+  return bpf_redirect_map(&sockets, interface->first_socket + queue, XDP_DROP);
+}
+
+/* Which limit a packet for the engine is under. */
+static __always_inline enum stand_in_turn turn_of(const struct linear* frame,
+                                                  const struct headers* h, enum steer_counter why) {
+  if (why == STEER_FROM_REAL) return STAND_IN_TURN_ANSWER;
+  if (why != STEER_TO_VIRTUAL) return STAND_IN_TURNS;
+  if (h->source.protocol == IPPROTO_UDP) return STAND_IN_TURN_UDP;
+  if (h->source.protocol != IPPROTO_TCP) return STAND_IN_TURNS;
+  __u8* tcp = bytes_at(frame, h->payload, TCP_HEADER);
+  bool is_first = tcp && (tcp[13] & (TCP_MOVES | TCP_ACK)) == 0x02;
+  return is_first ? STAND_IN_TURN_TCP : STAND_IN_TURNS;
+}
+
+/* True if the engine is not to be asked about a packet; why is left to stand_in. */
+static __always_inline bool is_without_engine(const struct linear* frame, const struct headers* h,
+                                              enum steer_counter why) {
+  struct flow_settings* settings = entry_of(&flow_table_settings, 0);
+  struct stand_in_control* control = entry_of(&stand_in_state, 0);
+  struct stand_in_scratch* scratch = entry_of(&stand_in_scratches, 0);
+  if (!settings || !control || !scratch || !settings->enabled) return false;
+  scratch->is_alone = is_engine_gone(settings);
+  if (scratch->is_alone) return true;
+  __u32 interval = READ_ONCE(control->interval);
+  if (!interval) return false;
+  enum stand_in_turn turn = turn_of(frame, h, why);
+  scratch->turn = turn;
+  return turn < STAND_IN_TURNS && !has_turn(scratch, turn, interval);
+}
+
+static __always_inline int punt(struct xdp_md* ctx, const struct linear* frame,
+                                const struct headers* h, enum steer_counter why) {
+  count(why);
+  if (!is_without_engine(frame, h, why)) {
+    int action = hand_over(ctx);
     if (action == XDP_REDIRECT) return action;
+    struct stand_in_scratch* scratch = entry_of(&stand_in_scratches, 0);
+    if (scratch) scratch->is_alone = true;
   }
+  bpf_tail_call(ctx, &stand_ins, h->source.family == AF_INET6);
   count(STEER_DROP_NO_SOCKET);
   return XDP_DROP;
 }
@@ -258,8 +309,37 @@ int steer(struct xdp_md* ctx) {
     count(STEER_PASSED);
     return XDP_PASS;
   }
-  return punt(ctx, why);
+  return punt(ctx, &frame, &h, why);
 }
+
+static __always_inline int stand_in(struct xdp_md* ctx, bool is_ipv6) {
+  bool is_known = false;
+  int action = stand_in_for_engine(ctx, is_ipv6, &is_known);
+  if (action != FLOW_NOT_FORWARDED) {
+    count(STEER_STOOD_IN);
+    return action;
+  }
+  struct stand_in_scratch* scratch = entry_of(&stand_in_scratches, 0);
+  if (!scratch || scratch->is_alone) {
+    count(STEER_DROP_NO_SOCKET);
+    return XDP_DROP;
+  }
+  /* The limit is for flows that could be others' as well: a connection that stays with the engine
+   * is not to suffer from it. */
+  if (scratch->turn == STAND_IN_TURN_TCP && !is_known) {
+    count(STEER_DROP_LIMIT);
+    return XDP_DROP;
+  }
+  action = hand_over(ctx);
+  if (action != XDP_REDIRECT) count(STEER_DROP_NO_SOCKET);
+  return action;
+}
+
+SEC("xdp.frags")
+int stand_in4(struct xdp_md* ctx) { return stand_in(ctx, false); }
+
+SEC("xdp.frags")
+int stand_in6(struct xdp_md* ctx) { return stand_in(ctx, true); }
 
 /* True if the engine must see what the host itself sends: answers of a real server on the director
  * (from a real endpoint with NAT, from the virtual address without), and ICMP errors about them. */

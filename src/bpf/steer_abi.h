@@ -76,6 +76,8 @@ enum steer_counter {
   STEER_HOST_DROP,      /* dropped on the way to the host: no interface for the TAP queue */
   STEER_FORWARDED,      /* sent on here, of published flows */
   STEER_SNAT,           /* to the engine: for source NAT to translate */
+  STEER_STOOD_IN,       /* sent on here, of flows that only the engine knows (stand_in_abi.h) */
+  STEER_DROP_LIMIT,     /* dropped: a new flow beyond the limit, with no way but the engine */
   STEER_COUNTERS,
 };
 

@@ -58,6 +58,7 @@ constexpr auto kNames = std::to_array<SettingName>({
     {"net.ipv4.vs.lblc_expiration", &Settings::lblc_expiration, 0},
     {"net.ipv4.vs.lblcr_expiration", &Settings::lblcr_expiration, 0},
     {"sluice.fast_path", &Settings::fast_path, 0, 1},
+    {"sluice.punt_limit", &Settings::punt_limit, 0},
     {"sluice.drain", &Settings::drain, -1, model::ServiceOptions::kMaxDrain},
     {"sluice.drain_end", &Settings::drain_end, 0, 2},
     {"sluice.reuse_ports", &Settings::reuse_ports, 0, 1},

@@ -62,6 +62,7 @@ TEST(SettingNames, AreThoseOfTheKernelAndSomeOfOurOwn) {
                                  "sluice.drain_end",
                                  "sluice.reuse_ports",
                                  "sluice.fast_path",
+                                 "sluice.punt_limit",
                                  "sluice.quirk_icmpv6_checksum",
                                  "sluice.quirk_ipv6_extension_state"};
   for (const auto& known : kKnown) names.push_back(full(known));

@@ -20,13 +20,22 @@ class Pins;
 
 enum class XdpMode : std::uint8_t { kAuto, kNative, kGeneric };
 
+/// How much XDP has for the time without an engine.
+struct StandInSizes {
+  static constexpr std::uint32_t kMaxSlots = 1U << 24;
+  static constexpr std::uint32_t kMaxNotes = 1U << 22;
+  std::uint32_t slots = 1U << 20;  ///< of the tables of all services together; 4 bytes each
+  std::uint32_t notes = 1U << 16;  ///< new flows that are remembered; 32 bytes each
+};
+
 struct DatapathOptions {
   /// Names of the interfaces to serve; empty: every Ethernet-like interface that is up ("auto").
   std::vector<std::string> interfaces;
   XdpMode xdp_mode = XdpMode::kAuto;
   std::uint32_t frames_per_queue = 4096;  ///< UMEM frames a receive queue
-  Duration time_origin{0};                ///< CLOCK_MONOTONIC at the director's Timestamp{}
-  const Pins* pins = nullptr;             ///< for what outlives the process; null: nothing does
+  StandInSizes stand_in;
+  Duration time_origin{0};     ///< CLOCK_MONOTONIC at the director's Timestamp{}
+  const Pins* pins = nullptr;  ///< for what outlives the process; null: nothing does
 };
 
 enum class LogLevel : std::uint8_t { kDebug, kInfo, kWarning, kError };

@@ -21,7 +21,8 @@ std::uint32_t cpu_count() noexcept {
 
 }  // namespace
 
-Outcome<void> FlowMaps::size(steer_bpf& object, std::size_t connections) {
+Outcome<void> FlowMaps::size(steer_bpf& object, std::size_t connections,
+                             const StandInSizes& stand_in) {
   struct Size {
     bpf_map* map;
     std::uint32_t entries;
@@ -31,6 +32,8 @@ Outcome<void> FlowMaps::size(steer_bpf& object, std::size_t connections) {
       Size{object.maps.flows6, engine::FlowMemory::buckets6_for(connections)},
       Size{object.maps.flow_targets, kTargets},
       Size{object.maps.flow_counts, kTargets * cpu_count()},
+      Size{object.maps.stand_in_slots, stand_in.slots / 2},
+      Size{object.maps.stand_in_notes, stand_in.notes},
   };
   for (const auto& [map, entries] : sizes) {
     if (const int error = ::bpf_map__set_max_entries(map, entries); error != 0) {
@@ -78,7 +81,14 @@ Outcome<std::unique_ptr<FlowMaps>> FlowMaps::map(const steer_bpf& object) {
   take(memory.targets, object.maps.flow_targets);
   take(memory.hops, object.maps.flow_hops);
   take(memory.counters, object.maps.flow_counts);
+  std::span<stand_in_control> control;
+  take(control, object.maps.stand_in_state);
+  take(memory.stand_in_ends, object.maps.stand_in_ends);
+  take(memory.ports, object.maps.stand_in_ports);
+  take(memory.slots, object.maps.stand_in_slots);
+  take(memory.notes, object.maps.stand_in_notes);
   if (!failure.empty()) return tl::unexpected(failure);
+  memory.control = control.data();
 
   memory.settings = settings.data();
   // An earlier director's: its entries lie where its secret says.

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "datapath/datapath.hpp"
 #include "datapath/outcome.hpp"
 #include "engine/flow/flow_memory.hpp"
 
@@ -22,7 +23,8 @@ class FlowMaps {
   static constexpr std::uint32_t kTargets = 1U << 17;
 
   /// Sizes the arrays for so many connections. Before the object is loaded.
-  [[nodiscard]] static Outcome<void> size(steer_bpf& object, std::size_t connections);
+  [[nodiscard]] static Outcome<void> size(steer_bpf& object, std::size_t connections,
+                                          const StandInSizes& stand_in);
   /// Maps the arrays of a loaded object.
   [[nodiscard]] static Outcome<std::unique_ptr<FlowMaps>> map(const steer_bpf& object);
   ~FlowMaps();

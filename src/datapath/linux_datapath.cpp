@@ -164,6 +164,9 @@ void LinuxDatapath::handle_events() {
 void LinuxDatapath::tick() {
   std::uint64_t expirations = 0;
   if (::read(timer_.get(), &expirations, sizeof(expirations)) <= 0) return;
+  // XDP can send to servers only while their hardware addresses are known.
+  director_.visit_stand_in_hops(
+      [this](const engine::NextHop& hop) { neighbours_->note_use(hop.out, hop.address, now_); });
   neighbours_->advance(now_);
   network_->advance(now_);
   host_ports_.advance(director_, now_, log_);
@@ -228,6 +231,7 @@ std::vector<InterfaceStatus> LinuxDatapath::status() const {
 std::vector<DatapathCounter> LinuxDatapath::counters() const {
   const auto steered = program_->counters();
   const auto fast = director_.fast_path_status();
+  const auto stand_in = director_.stand_in_status();
   return {{"xdp_forwarded", steered[STEER_FORWARDED]},
           {"xdp_forwarded_by_busiest", program_->most_by_one(STEER_FORWARDED)},
           {"xdp_flows", fast.flows},
@@ -240,6 +244,16 @@ std::vector<DatapathCounter> LinuxDatapath::counters() const {
           {"xdp_fragments", steered[STEER_FRAGMENT]},
           {"xdp_odd", steered[STEER_ODD]},
           {"xdp_no_socket_drops", steered[STEER_DROP_NO_SOCKET]},
+          {"xdp_stood_in", steered[STEER_STOOD_IN]},
+          {"xdp_limit_drops", steered[STEER_DROP_LIMIT]},
+          {"stand_in_tables", stand_in.tables},
+          {"stand_in_tables_refused", stand_in.refused},
+          {"stand_in_slots_used", stand_in.slots_used},
+          {"stand_in_slots", stand_in.slots},
+          {"journal_flows", stand_in.noted},
+          {"journal_full", stand_in.full},
+          {"journal_adopted", stand_in.adopted},
+          {"journal_lost", stand_in.lost},
           {"host_answers_caught", steered[STEER_FROM_HOST]},
           {"host_answer_drops", host_->losses()},
           {"host_return_drops", steered[STEER_HOST_DROP]}};

@@ -7,6 +7,7 @@
 #include <bit>
 #include <cerrno>
 #include <cstring>
+#include <thread>
 
 #include "datapath/linux_datapath.hpp"
 
@@ -40,8 +41,9 @@ Outcome<void> LinuxDatapath::open(const DatapathOptions& options, engine::Networ
   // 48 bytes each, used or not. More endpoints than that: their addresses are steered whole.
   constexpr std::size_t kMost = 1U << 19;
   const auto endpoints = std::clamp(director_.connection_capacity(), kFewest, kMost);
-  auto program = SteerProgram::load(static_cast<std::uint32_t>(endpoints),
-                                    director_.connection_capacity(), options.pins);
+  auto program =
+      SteerProgram::load(static_cast<std::uint32_t>(endpoints), director_.connection_capacity(),
+                         options.pins, options.stand_in);
   if (!program) return tl::unexpected(program.error());
   program_ = std::move(*program);
   steering_ = std::make_unique<SteeringMaps>(program_->endpoint_maps(), log_);
@@ -57,6 +59,7 @@ Outcome<void> LinuxDatapath::open(const DatapathOptions& options, engine::Networ
        .neighbour = [this](const NeighbourChange& change) { neighbours_->changed(change); }});
   auto flow_memory = program_->flow_memory();
   flow_memory.time_origin = options.time_origin;
+  flow_memory.lanes = std::clamp(sockets_, 1U, std::max(std::thread::hardware_concurrency(), 1U));
   director_.start_fast_path(flow_memory);
   for (std::size_t number = 0; number < interfaces_.size(); ++number) watch_sending(number);
   director_.adopt_flows(director_.now());

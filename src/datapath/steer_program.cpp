@@ -54,6 +54,27 @@ std::string load_failure(int error) {
 /// The kernel gives device maps a flag of its own, for which libbpf takes them to be others.
 bool is_device_map(const bpf_map* map) { return ::bpf_map__type(map) == BPF_MAP_TYPE_DEVMAP; }
 
+/// Lets go of a pinned map that has another size than is wanted now.
+void drop_other_size(const bpf_map& map, const Pins& pins) {
+  const auto old = pins.get(::bpf_map__name(&map));
+  bpf_map_info info{};
+  std::uint32_t length = sizeof(info);
+  if (!old.valid() || ::bpf_obj_get_info_by_fd(old.get(), &info, &length) != 0) return;
+  if (info.max_entries != ::bpf_map__max_entries(&map)) pins.remove(::bpf_map__name(&map));
+}
+
+/// Tells `steer` of the programs that it leaves packets of unknown flows to.
+Outcome<void> add_stand_ins(const steer_bpf& object) {
+  const std::array programs{object.progs.stand_in4, object.progs.stand_in6};
+  for (std::uint32_t key = 0; key < programs.size(); ++key) {
+    const int program = ::bpf_program__fd(programs[key]);
+    if (::bpf_map_update_elem(::bpf_map__fd(object.maps.stand_ins), &key, &program, BPF_ANY) != 0) {
+      return system_failure("cannot prepare the XDP program for the time without a daemon", errno);
+    }
+  }
+  return {};
+}
+
 /// Has the maps of an object that is not loaded yet be those that are pinned, or be pinned.
 Outcome<void> use_pinned(bpf_object& object, const Pins& pins) {
   bpf_map* map = nullptr;
@@ -61,6 +82,7 @@ Outcome<void> use_pinned(bpf_object& object, const Pins& pins) {
     if (bpf_map__is_internal(map)) continue;  // constants of this run
     const std::string name = ::bpf_map__name(map);
     int error = 0;
+    drop_other_size(*map, pins);
     if (!is_device_map(map)) {
       error = ::bpf_map__set_pin_path(map, pins.path(name).c_str());
     } else if (const auto old = pins.get(name); old.valid()) {
@@ -85,8 +107,8 @@ Outcome<void> pin_devices(const bpf_object& object, const Pins& pins) {
 }  // namespace
 
 Outcome<std::unique_ptr<SteerProgram>> SteerProgram::load(std::uint32_t endpoints,
-                                                          std::size_t connections,
-                                                          const Pins* pins) {
+                                                          std::size_t connections, const Pins* pins,
+                                                          const StandInSizes& stand_in) {
   // Before Linux 5.11 maps count as locked memory, AF_XDP frames still do. Not being allowed to
   // raise the limit matters only if the memory does not suffice, which is told then.
   const rlimit unlimited{.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY};
@@ -103,7 +125,7 @@ Outcome<std::unique_ptr<SteerProgram>> SteerProgram::load(std::uint32_t endpoint
       return tl::unexpected(load_failure(-error));
     }
   }
-  if (auto sized = FlowMaps::size(object, connections); !sized) {
+  if (auto sized = FlowMaps::size(object, connections, stand_in); !sized) {
     return tl::unexpected(sized.error());
   }
   program->pins_ = pins;
@@ -123,6 +145,7 @@ Outcome<std::unique_ptr<SteerProgram>> SteerProgram::load(std::uint32_t endpoint
       return tl::unexpected(pinned.error());
     }
   }
+  if (auto added = add_stand_ins(object); !added) return tl::unexpected(added.error());
   auto maps = FlowMaps::map(object);
   if (!maps) return tl::unexpected(maps.error());
   program->flow_maps_ = std::move(*maps);

@@ -27,9 +27,9 @@ class SteerProgram {
   /// Loads programs and maps, these with room for `endpoints` endpoints a side and the flows of
   /// `connections` connections. With `pins`, which must outlive it, maps that are pinned there are
   /// used again, and others are pinned.
-  [[nodiscard]] static Outcome<std::unique_ptr<SteerProgram>> load(std::uint32_t endpoints,
-                                                                   std::size_t connections,
-                                                                   const Pins* pins = nullptr);
+  [[nodiscard]] static Outcome<std::unique_ptr<SteerProgram>> load(
+      std::uint32_t endpoints, std::size_t connections, const Pins* pins = nullptr,
+      const StandInSizes& stand_in = {});
   ~SteerProgram();
   SteerProgram(const SteerProgram&) = delete;
   SteerProgram& operator=(const SteerProgram&) = delete;

@@ -6,6 +6,7 @@
 #include "engine/ftp.hpp"
 #include "engine/persistence.hpp"
 #include "engine/snat_path.hpp"
+#include "engine/stand_in_flows.hpp"
 #include "engine/tracking.hpp"
 #include "engine/transmit.hpp"
 
@@ -21,7 +22,7 @@ Verdict answer(DirectorState& state, PacketContext& context, ConnectionId id) {
   }
   count_out(state, record, context);
   track(state, context, id, true);
-  const auto verdict = send_answer(state, context, id);
+  const auto verdict = send_answer(state, context, state.connections.virtual_end(record));
   settle(state, context, id, verdict, true);
   return verdict;
 }
@@ -73,6 +74,7 @@ std::optional<Verdict> forward_answer(DirectorState& state, PacketContext& conte
 Verdict forward_unsolicited(DirectorState& state, PacketContext& context) noexcept {
   const auto reply = reply_flow(context.headers);
   if (const auto id = open_from_server(state, context, reply)) return answer(state, context, id);
+  if (const auto verdict = answer_as_stand_in(state, context)) return *verdict;
   if (state.snat.rules.size() != 0) {
     if (const auto verdict = open_snat(state, context)) return *verdict;
   }

@@ -449,6 +449,20 @@ void Connections::track(ConnectionId id, const net::Headers& headers,
   }
 }
 
+void Connections::go_on(ConnectionId id, TcpState state) noexcept {
+  constexpr std::uint32_t kSeveral = 2;
+  auto& record = table_.at(id);
+  record.packets_in = kSeveral;
+  if (record.protocol != net::Protocol::kTcp) {
+    record.timeout_s = timeouts_.udp;
+    return;
+  }
+  record.state = static_cast<std::uint8_t>(state);
+  record.timeout_s = timeouts_.tcp[record.state];
+  count_activity(record, is_active(state));
+  if (state == TcpState::kEstablished) assure_template(record);
+}
+
 // The wheel hears of a connection only when it could fire too late: at first, and when a state
 // with a shorter timeout is entered. Later expiries are found when the timer fires.
 void Connections::touch(ConnectionId id, Timestamp now) noexcept {

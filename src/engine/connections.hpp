@@ -14,6 +14,7 @@
 #include "engine/director_memory.hpp"
 #include "engine/ftp_session.hpp"
 #include "engine/protocol_timeouts.hpp"
+#include "engine/state/tcp.hpp"
 #include "engine/steered_ends.hpp"
 #include "engine/template_keys.hpp"
 #include "engine/timer_wheel.hpp"
@@ -104,6 +105,8 @@ class Connections {
   /// of the new state. `is_reply`: from the real server.
   void track(ConnectionId id, const net::Headers& headers, std::span<const std::byte> transport,
              bool is_reply, bool secure_tcp) noexcept;
+  /// Puts a connection that began without the director into the state that it is in by now.
+  void go_on(ConnectionId id, TcpState state) noexcept;
   /// Starts the idle time anew, as every packet does.
   void touch(ConnectionId id, Timestamp now) noexcept;
   /// Expires the connection now, unless it controls others.

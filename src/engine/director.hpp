@@ -16,6 +16,7 @@
 #include "engine/director_memory.hpp"
 #include "engine/flow/fast_path_status.hpp"
 #include "engine/flow/flow_memory.hpp"
+#include "engine/flow/stand_in_status.hpp"
 #include "engine/network_view.hpp"
 #include "engine/settings.hpp"
 #include "engine/sync/sync_counters.hpp"
@@ -229,6 +230,10 @@ class Director {
   void add_fast_device(InterfaceId interface, std::uint16_t device, bool turns) noexcept;
   void remove_fast_device(InterfaceId interface) noexcept;
   [[nodiscard]] FastPathStatus fast_path_status() const noexcept;
+  [[nodiscard]] StandInStatus stand_in_status() const noexcept;
+  /// Next hops to some of the servers that XDP sends to when there is no engine; called often, it
+  /// goes over all of them. Whoever runs the director has them resolved.
+  void visit_stand_in_hops(const std::function<void(const NextHop&)>& visit) noexcept;
 
   /// Tells `listener` (null: nobody) of every endpoint in use now, then of each change.
   void set_steering_listener(SteeringListener* listener);

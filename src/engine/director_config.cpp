@@ -13,6 +13,7 @@
 #include "engine/removal.hpp"
 #include "engine/sip.hpp"
 #include "engine/snat_steering.hpp"
+#include "engine/stand_in_flows.hpp"
 
 namespace lb::engine {
 namespace {
@@ -54,11 +55,13 @@ void apply(DirectorState& state, Destination& destination, const model::Destinat
   unsteer(state, destination);
   steer(state, destination);
   if (state.fast_path) state.fast_path->destination_changed(destination, state.now);
+  if (state.stand_in) state.stand_in->changed(*destination.service, state.now);
 }
 
 // Takes a destination out of its service; connections keep it alive.
 void remove(DirectorState& state, Service& service, Destination& destination) {
   std::erase(service.destinations, &destination);
+  if (state.stand_in) state.stand_in->changed(service, state.now);
   if (service.scheduler != nullptr) {
     service.scheduler->destination_removed(service.context(state.settings, state.now), destination);
   }
@@ -79,6 +82,7 @@ void expire_orphans_if_asked(DirectorState& state) {
 void remove_service(DirectorState& state, const model::ServiceKey& key) {
   auto service = state.services.extract(key);
   state.saved.forget(*service);  // first: without it, its destinations are nothing to a successor
+  if (state.stand_in) state.stand_in->gone(*service, state.now);
   service->scheduler.reset();
   forget_options(state, *service);
   while (!service->destinations.empty()) remove(state, *service, *service->destinations.front());
@@ -133,7 +137,9 @@ Result<void> Director::add_service(const model::ServiceSpec& spec) {
         spec.key.protocol, spec.key.address, spec.key.port, true);
     if (service->virtual_end == 0) return failure(ENOMEM);
   }
-  state.saved.save(state.services.insert(std::move(service)));
+  auto& added = state.services.insert(std::move(service));
+  state.saved.save(added);
+  if (state.stand_in) state.stand_in->changed(added, state.now);
   if (spec.key.fwmark != 0) update_mark_steering(state);
   return {};
 }
@@ -158,6 +164,7 @@ Result<void> Director::edit_service(const model::ServiceSpec& spec) {
   service->spec = spec;
   service->spec.flags = flags | model::kServiceHashed;
   state.services.engine_changed(*service);
+  if (state.stand_in) state.stand_in->changed(*service, state.now);
   state.saved.save(*service);
   return {};
 }
@@ -292,21 +299,53 @@ void Director::start_fast_path(const FlowMemory& memory) {
   state.fast_path.emplace(memory, state.connections, state.destinations, state.network,
                           state.settings, state.totals, state.estimation_tick);
   state.fast_path->enable(state.uses_fast_path());
+  if (memory.control == nullptr) return;
+  state.stand_in.emplace(memory, *state.fast_path, state.destinations, state.services,
+                         state.network);
+  for (const auto& service : state.services.all()) state.stand_in->changed(*service, state.now);
 }
 
 void Director::adopt_flows(Timestamp now) noexcept {
   auto& state = *state_;
-  if (state.is_adopted) state.fast_path->adopt(state.saved.memory().destinations, now);
+  if (state.is_adopted) {
+    state.fast_path->adopt(state.saved.memory().destinations, now, [&] {
+      if (state.stand_in) state.stand_in->adopt(now);
+    });
+    while (adopt_notes(state, SIZE_MAX)) {
+    }
+  }
+  // Only now is XDP to hand packets over: this one knows what the notes say.
+  state.fast_path->be_alive(now);
 }
 
-void Director::stop_fast_path() noexcept { state_->fast_path.reset(); }
+void Director::stop_fast_path() noexcept {
+  state_->stand_in.reset();
+  state_->fast_path.reset();
+}
+
+StandInStatus Director::stand_in_status() const noexcept {
+  return state_->stand_in ? state_->stand_in->status() : StandInStatus{};
+}
+
+void Director::visit_stand_in_hops(const std::function<void(const NextHop&)>& visit) noexcept {
+  constexpr std::size_t kServicesAtOnce = 64;
+  auto& state = *state_;
+  if (!state.stand_in) return;
+  state.stand_in->visit_members(state.stand_in_cursor, kServicesAtOnce,
+                                [&](const Destination& destination) {
+                                  const auto hop = state.network.route(destination.spec.address);
+                                  if (hop && hop->out != InterfaceId::kHost) visit(*hop);
+                                });
+}
 
 void Director::add_fast_device(InterfaceId interface, std::uint16_t device, bool turns) noexcept {
   if (state_->fast_path) state_->fast_path->hops().add_device(interface, device, turns);
+  if (state_->stand_in) state_->stand_in->set_port(device, interface, !turns);
 }
 
 void Director::remove_fast_device(InterfaceId interface) noexcept {
   if (state_->fast_path) state_->fast_path->hops().remove_device(interface);
+  if (state_->stand_in) state_->stand_in->remove_port(interface);
 }
 
 FastPathStatus Director::fast_path_status() const noexcept {

@@ -11,6 +11,7 @@
 #include "engine/destination_table.hpp"
 #include "engine/director.hpp"
 #include "engine/flow/fast_path.hpp"
+#include "engine/flow/stand_in.hpp"
 #include "engine/forward/reassembler.hpp"
 #include "engine/mark_rules.hpp"
 #include "engine/mark_steering.hpp"
@@ -52,7 +53,9 @@ struct DirectorState {
   static constexpr std::size_t kReassemblyHeadroom = 128;
   std::vector<std::byte> reassembled;
   std::optional<FastPath> fast_path;  ///< after all that it refers to
+  std::optional<StandIn> stand_in;    ///< after the fast path
   Timestamp now{};
+  std::size_t stand_in_cursor = 0;  ///< of services, in visit_stand_in_hops
 
   Timestamp next_estimate{};          ///< of rates, every 2 s
   std::uint64_t estimation_tick = 0;  ///< how often that was

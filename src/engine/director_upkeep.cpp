@@ -5,6 +5,7 @@
 #include "engine/director_saving.hpp"
 #include "engine/director_state.hpp"
 #include "engine/snat_steering.hpp"
+#include "engine/stand_in_flows.hpp"
 #include "engine/sync/sync_master.hpp"
 
 namespace lb::engine {
@@ -34,6 +35,16 @@ void sweep(DirectorState& state) {
   }
 }
 
+// True if there is more to do.
+bool advance_stand_in(DirectorState& state, std::size_t budget) {
+  if (!state.stand_in) return false;
+  const auto established = static_cast<std::size_t>(TcpState::kEstablished);
+  state.stand_in->set_limits(state.settings.punt_limit,
+                             state.connections.timeouts().tcp[established]);
+  const bool is_more_noted = adopt_notes(state, budget);
+  return state.stand_in->publish_due(state.now) || is_more_noted;
+}
+
 // Runs `work` once for each interval that has passed since `next`.
 template <class Work>
 void every(Timestamp& next, Duration interval, Timestamp now, Work work) {
@@ -58,6 +69,7 @@ bool Director::advance(Timestamp now, std::size_t budget) noexcept {
     state.fast_path->enable(state.uses_fast_path());
     state.fast_path->advance(now);
   }
+  const bool is_stand_in_due = advance_stand_in(state, budget);
   every(state.next_estimate, kEstimateInterval, now, [&] { estimate(state); });
   every(state.next_sweep, kSweepInterval, now, [&] { sweep(state); });
   state.counters.dropped[static_cast<std::size_t>(DropReason::kFragmentTimeout)] +=
@@ -70,7 +82,7 @@ bool Director::advance(Timestamp now, std::size_t budget) noexcept {
   const bool are_timers_due = state.connections.expire_due(now, budget);
   tell_of_published(state);
   send_sync_messages(state);
-  return are_timers_due || state.orphan_cursor != 0;
+  return are_timers_due || is_stand_in_due || state.orphan_cursor != 0;
 }
 
 }  // namespace lb::engine

@@ -7,6 +7,7 @@
 
 #include "engine/forward/icmp_related.hpp"
 #include "engine/sip.hpp"
+#include "engine/stand_in_flows.hpp"
 #include "net/bytes.hpp"
 
 namespace lb::engine {
@@ -108,6 +109,7 @@ ConnectionId open_template(DirectorState& state, const Service& service, const T
 Destination* choose_destination(DirectorState& state, Service& service,
                                 const PacketContext& context, const Flow& flow) noexcept {
   if (service.scheduler == nullptr) return nullptr;
+  if (auto* destination = choose_as_stand_in(state, service, flow)) return destination;
   // An ICMP error that opens a connection quotes an answer, and the schedulers that go by the
   // destination take the one of the quoted packet: the client.
   const bool is_quoted = is_related_icmp(context.headers);
@@ -164,6 +166,22 @@ ScheduleResult schedule_persistent(DirectorState& state, Service& service,
   connections.touch(held_by, state.now);
   count_connection(state, service, *destination);
   return {.connection = id};
+}
+
+void hold_by_template(DirectorState& state, Service& service, const Flow& flow,
+                      ConnectionId id) noexcept {
+  auto& connections = state.connections;
+  auto* destination = connections.destination(connections.at(id));
+  const auto key = template_key(service, flow, {});
+  auto held_by = find_good_template(state, key, nullptr);
+  if (held_by == 0) {
+    const bool names_port = service.key().port.to_host() != kFtpPort;
+    held_by = open_template(state, service, key, *destination,
+                            names_port ? destination->spec.port : net::Port{});
+  }
+  if (held_by == 0 || connections.destination(connections.at(held_by)) != destination) return;
+  connections.set_control(id, held_by);
+  connections.touch(held_by, state.now);
 }
 
 ConnectionId open_from_server(DirectorState& state, const PacketContext& context,

@@ -40,6 +40,11 @@ struct ScheduleResult {
                                               const PacketContext& context,
                                               const Flow& flow) noexcept;
 
+/// Puts a connection of a persistent service under the hold of its client's template, which is made
+/// if there is none; one for another destination stays as it is.
+void hold_by_template(DirectorState& state, Service& service, const Flow& flow,
+                      ConnectionId id) noexcept;
+
 /// Counts a new connection at its destination, its service and in total.
 void count_connection(DirectorState& state, Service& service, Destination& destination) noexcept;
 

@@ -5,6 +5,7 @@
 #include "engine/forward/icmp_error.hpp"
 #include "engine/persistence.hpp"
 #include "engine/removal.hpp"
+#include "engine/stand_in_flows.hpp"
 #include "engine/transmit.hpp"
 
 namespace lb::engine {
@@ -132,7 +133,14 @@ bool is_to_be_replaced(DirectorState& state, ConnectionId id) noexcept {
 Scheduled schedule(DirectorState& state, PacketContext& context, const Flow& flow,
                    bool is_icmp) noexcept {
   if (!is_icmp) {
-    switch (may_open(state.settings, context)) {
+    const auto opening = may_open(state.settings, context);
+    const bool is_reset = (context.headers.tcp_flags & net::kTcpRst) != 0;
+    if (opening != Opening::kCutOff && !is_reset) {
+      if (const auto id = continue_flow(state, flow, begins_connection(context))) {
+        return {.connection = id};
+      }
+    }
+    switch (opening) {
       case Opening::kYes:
         break;
       case Opening::kNo:

@@ -10,6 +10,7 @@
 
 #include "engine/destination.hpp"
 #include "engine/endpoint_table.hpp"
+#include "engine/flow/stand_in_table.hpp"
 #include "engine/ftp_session.hpp"
 #include "engine/rate_estimator.hpp"
 #include "engine/scheduler/scheduler.hpp"
@@ -29,6 +30,7 @@ struct Service {
   std::uint64_t serial = 0;      ///< never used again
   std::uint32_t saved_slot = 0;  ///< where the next director finds it; 0: nowhere
   EndpointId virtual_end = 0;    ///< held while the service exists; 0 for mark services
+  StandInTable stand_in;         ///< for the time without an engine
 
   [[nodiscard]] const model::ServiceKey& key() const noexcept { return spec.key; }
   [[nodiscard]] bool is_persistent() const noexcept {

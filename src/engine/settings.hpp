@@ -67,6 +67,8 @@ struct Settings {
 
   // Of Sluice.
   std::int32_t fast_path = 1;  ///< XDP forwards plain packets of established connections
+  /// New flows a second that XDP hands to the engine, of all CPUs; 0: no limit.
+  std::int32_t punt_limit = 200'000;
   // Beyond IPVS: what services have that say nothing else (model::ServiceOptions).
   /// Seconds that connections of a removed or quiescent server go on; -1: as IPVS has it.
   std::int32_t drain = -1;

@@ -180,9 +180,8 @@ Verdict transmit(DirectorState& state, PacketContext& context, ConnectionId id) 
   return verdict;
 }
 
-Verdict send_answer(DirectorState& state, PacketContext& context, ConnectionId id) noexcept {
-  const auto& record = state.connections.at(id);
-  const auto from = state.connections.virtual_end(record);
+Verdict send_answer(DirectorState& state, PacketContext& context,
+                    const net::Endpoint& from) noexcept {
   const auto client = context.headers.destination;
   const bool to_host = state.network.is_local(client);
   const auto hop = state.network.route(client);

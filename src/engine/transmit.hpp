@@ -18,9 +18,9 @@ void report_error(DirectorState& state, PacketContext& context, const IcmpError&
 [[nodiscard]] Verdict transmit(DirectorState& state, PacketContext& context,
                                ConnectionId id) noexcept;
 
-/// Sends the answer of a masqueraded real server to the client, as from the virtual address.
+/// Sends the answer of a masqueraded real server to the client, as from the virtual end `from`.
 [[nodiscard]] Verdict send_answer(DirectorState& state, PacketContext& context,
-                                  ConnectionId id) noexcept;
+                                  const net::Endpoint& from) noexcept;
 
 /// The way to the connection's real server, looked up anew only when the network has changed.
 [[nodiscard]] CachedRoute route_to_server(DirectorState& state, ConnectionId id) noexcept;

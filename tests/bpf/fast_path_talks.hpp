@@ -104,6 +104,7 @@ class TalksTest : public ::testing::Test {
 
   void start_fast_path(Lab& lab, FlowMemory memory) const {
     memory.time_origin = started_.time_since_epoch() - kBegin.since_start;
+    memory.control = nullptr;  // no socket listens: XDP would stand in for the engine at once
     lab.director.start_fast_path(memory);
     lab.director.add_fast_device(kOutside, 1, true);
     lab.director.add_fast_device(kInside, kInsideSlot, true);

@@ -120,6 +120,7 @@ class FastPath : public ::testing::Test {
                                                [](datapath::LogLevel, std::string_view) {});
     auto memory = program_->flow_memory();
     memory.time_origin = started_.time_since_epoch() - plain_.now.since_start;
+    memory.control = nullptr;  // no socket listens: XDP would stand in for the engine at once
     fast_.director.start_fast_path(memory);
     fast_.director.set_steering_listener(steering_.get());
     // A test run comes in by the loopback device, which is number 1.

@@ -459,8 +459,14 @@ void FastPath::follow_network() noexcept {
   hops_.refresh();
 }
 
+void FastPath::be_alive(Timestamp now) noexcept {
+  if (load_shared(memory_.settings->alive) != second(now)) {
+    store_shared<__u64>(memory_.settings->alive, second(now));
+  }
+}
+
 void FastPath::advance(Timestamp now) noexcept {
-  store_shared<__u64>(memory_.settings->alive, clock(now) >> FLOW_ALIVE_SHIFT);
+  be_alive(now);
   constexpr std::size_t kDestinationsAtOnce = 1024;
   follow_network();
   const auto turn = std::min(active_.size(), kDestinationsAtOnce);

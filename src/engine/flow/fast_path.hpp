@@ -40,7 +40,14 @@ class FastPath {
 
   /// Takes over what an earlier director published of connections that this one has adopted; their
   /// packets go on meanwhile. `saved` says what of XDP's counters has been added already.
-  void adopt(std::span<const SavedDestination> saved, Timestamp now) noexcept;
+  /// What `keep` holds of numbers and targets stays as it is, too.
+  template <class Keep>
+  void adopt(std::span<const SavedDestination> saved, Timestamp now, Keep keep) {
+    begin_adoption(saved, now);
+    keep();
+    ends_.end_adoption(now);
+    hops_.end_adoption(now);
+  }
   /// What has been added so far of what XDP counted for a destination.
   [[nodiscard]] flow_counters counted(std::uint32_t id) const noexcept {
     return id < counted_.size() ? counted_[id] : flow_counters{};
@@ -69,6 +76,21 @@ class FastPath {
   void count(Destination& destination) noexcept;
   /// As `count`, for all.
   void count_all() noexcept;
+  /// For what is published besides flows.
+  [[nodiscard]] FlowEnds& ends() noexcept { return ends_; }
+  /// Keeps what packets need to get to a destination in the table until it is released as often.
+  [[nodiscard]] bool can_hold(std::uint32_t id) const noexcept { return id < targets_.size(); }
+  void retain_target(Destination& destination, Timestamp now) noexcept;
+  void release_target(std::uint32_t id, Timestamp now) noexcept;
+  /// When a flow of that age had its last packet, on the time line of records.
+  [[nodiscard]] std::int64_t last_seen_ms(std::uint64_t words, Timestamp now) const noexcept;
+  /// There is an engine: packets may be handed to it.
+  void be_alive(Timestamp now) noexcept;
+  /// CLOCK_MONOTONIC in 2^FLOW_ALIVE_SHIFT ns.
+  [[nodiscard]] std::uint64_t second(Timestamp now) const noexcept {
+    return clock(now) >> FLOW_ALIVE_SHIFT;
+  }
+
   /// Follows changes of the network and counts, a bounded number of destinations a call.
   void advance(Timestamp now) noexcept;
 
@@ -95,13 +117,11 @@ class FastPath {
   void erase_reply(const ConnectionRecord& record, std::uint64_t words, Timestamp now) noexcept;
   [[nodiscard]] FlowEnd virtual_end(const ConnectionRecord& record) const noexcept;
   [[nodiscard]] FlowEnd real_end(const ConnectionRecord& record) const noexcept;
-  void retain_target(Destination& destination, Timestamp now) noexcept;
-  void release_target(std::uint32_t id, Timestamp now) noexcept;
+  void begin_adoption(std::span<const SavedDestination> saved, Timestamp now) noexcept;
   void write_target(Destination& destination, Timestamp now) noexcept;
   [[nodiscard]] flow_target describe(Destination& destination, std::uint32_t& hop,
                                      Timestamp now) noexcept;
   [[nodiscard]] std::uint64_t clock(Timestamp now) const noexcept;
-  [[nodiscard]] std::int64_t last_seen_ms(std::uint64_t words, Timestamp now) const noexcept;
 
   const FlowMemory memory_;
   Connections& connections_;

@@ -7,7 +7,7 @@
 
 namespace lb::engine {
 
-void FastPath::adopt(std::span<const SavedDestination> saved, Timestamp now) noexcept {
+void FastPath::begin_adoption(std::span<const SavedDestination> saved, Timestamp now) noexcept {
   const auto count = std::min(saved.size(), targets_.size());
   for (std::size_t id = 1; id < count; ++id) {
     if (saved[id].committed != 0) counted_[id] = saved[id].fast;
@@ -23,8 +23,6 @@ void FastPath::adopt(std::span<const SavedDestination> saved, Timestamp now) noe
   for (ConnectionId id = 1; id < connections_.table().end(); ++id) {
     if (connections_.table().contains(id)) adopt_connection(id, now);
   }
-  ends_.end_adoption(now);
-  hops_.end_adoption(now);
 }
 
 /// True if the connection that a flow belongs to was adopted and knows of it.

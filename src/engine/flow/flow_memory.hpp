@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "bpf/flow_abi.h"
+#include "bpf/stand_in_abi.h"
 #include "engine/zeroed_array.hpp"
 #include "net/time.hpp"
 
@@ -24,6 +25,13 @@ struct FlowMemory {
   std::span<flow_target> targets;      ///< by id of a destination
   std::span<flow_hop> hops;            ///< FLOW_HOPS
   std::span<const flow_counters> counters;
+  /// For the time without an engine (see bpf/stand_in_abi.h); null: XDP does not stand in.
+  stand_in_control* control = nullptr;
+  std::span<stand_in_end> stand_in_ends;  ///< FLOW_ENDS
+  std::span<stand_in_port> ports;         ///< FLOW_DEVICES
+  std::span<stand_in_pair> slots;
+  std::span<stand_in_note> notes;
+  std::uint32_t lanes = 1;  ///< CPUs that packets come in by at the same time
   Duration time_origin{0};  ///< CLOCK_MONOTONIC at the director's Timestamp{}
 
   /// Buckets that suit a director of so many connections: two flows for each at four fifths of

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""New connections while no director runs: XDP forwards them by the tables that the last one
+published, and the next director takes them over."""
+
+import re
+import signal
+
+import pytest
+
+from cluster import VIP, Cluster
+from lab import BIN, HERE, PYTHON, wait_until
+
+ECHO_PORT = 7
+
+
+def counter(sluiced, name):
+    status = sluiced.node.attempt(BIN / "sluice", "status", "--all").stdout
+    return int(re.search(rf"^ *{name} +(\d+)", status, re.M).group(1))
+
+
+def start(lab, method, family, port, servers=3):
+    """A cluster whose service on `port` every server was reached by, and has a table."""
+    cluster = Cluster(lab, method, arms=2 if method == "nat" else 1, servers=servers, fast=True)
+    sluiced = cluster.start()
+    cluster.add_service(family, port=port)
+    wait_until(lambda: counter(sluiced, "stand_in_tables") == 1, "the table is published")
+    return cluster, sluiced
+
+
+def serve_echo(cluster):
+    for server in cluster.servers:
+        server.start(PYTHON, HERE / "echo_many.py", "serve", ECHO_PORT)
+        wait_until(lambda s=server: f":{ECHO_PORT} " in s.run("ss", "-tlnH"), "it listens")
+
+
+def hold(cluster, family, count):
+    """Connections that are open and have had one answer, and the file that makes them go on."""
+    go_on = cluster.lab.directory / "go-on"
+    go_on.unlink(missing_ok=True)
+    client = cluster.client.start(PYTHON, HERE / "echo_many.py", "hold", VIP[family], ECHO_PORT,
+                                  count, go_on, stdout=-1, text=True)
+    assert client.stdout.readline() == f"{count} answered\n"
+    return client, go_on
+
+
+def end(client, go_on, count):
+    go_on.touch()
+    assert client.communicate(timeout=60)[0] == f"{count} answered\n"
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("method", ["dr", "tun", "nat"])
+def test_new_connections_work_without_a_director(lab, method, family):
+    cluster, sluiced = start(lab, method, family, 80)
+    assert cluster.client.fetch_many(VIP[family], 12).total() == 12  # neighbours are known
+    sluiced.stop(signal.SIGKILL)
+    answers = cluster.client.fetch_many(VIP[family], 60)
+    assert "" not in answers
+    assert set(answers) == {"rs1", "rs2", "rs3"}
+    again = cluster.start()
+    assert counter(again, "xdp_stood_in") > 60 * 3
+    assert counter(again, "journal_flows") == counter(again, "journal_adopted") == 60
+    assert counter(again, "journal_lost") == 0
+    assert "" not in cluster.client.fetch_many(VIP[family], 12)
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("method", ["dr", "tun", "nat"])
+def test_connections_that_began_without_a_director_go_on(lab, method, family):
+    count = 100
+    cluster, sluiced = start(lab, method, family, ECHO_PORT)
+    serve_echo(cluster)
+    end(*hold(cluster, family, 100), 100)  # every server was reached
+    sluiced.stop(signal.SIGKILL)
+    client, go_on = hold(cluster, family, count)
+    again = cluster.start()
+    assert again.ipvsadm("-Lnc").count("ESTABLISHED") == count
+    end(client, go_on, count)
+    wait_until(lambda: "ESTABLISHED" not in again.ipvsadm("-Lnc"), "the director saw them end")
+
+
+@pytest.mark.parametrize("limit", [500, 0])
+def test_a_flood_of_syns_stays_with_xdp(lab, limit):
+    """Beyond the limit the table of connections does not see it; without one it runs full."""
+    count, held, table = 60_000, 100, 20_000
+    cluster = Cluster(lab, "dr", servers=2, fast=True)
+    sluiced = cluster.start("--table-size", table)
+    cluster.director.run(BIN / "sluice", "sysctl", f"sluice.punt_limit={limit}")
+    for port in (80, ECHO_PORT):
+        cluster.add_service(4, port=port)
+    wait_until(lambda: counter(sluiced, "stand_in_tables") == 2, "the tables are published")
+    serve_echo(cluster)
+    client, go_on = hold(cluster, 4, held)
+    flood = cluster.client.start(PYTHON, HERE / "syn_flood.py", "eth0", cluster.director.mac("eth0"),
+                                 VIP[4], 80, count, stdout=-1, text=True)
+    stood_in = lambda: counter(sluiced, "xdp_stood_in")
+    if limit:
+        wait_until(lambda: stood_in() > 1000, "XDP stands in", seconds=30)
+        while flood.poll() is None:
+            assert "" not in cluster.client.fetch_many(VIP[4], 5)
+    assert flood.wait(60) == 0
+    seconds = float(flood.stdout.read())
+    connections = len(sluiced.ipvsadm("-Lnc").splitlines()) - 2
+    print(f"{count / seconds:.0f} SYNs a second, {connections} connections, {stood_in()} by XDP")
+    if limit:
+        assert connections < limit * (seconds + 2) + 1000
+        assert stood_in() > count - limit * (seconds + 2)
+        assert "" not in cluster.client.fetch_many(VIP[4], 10)
+    else:
+        assert connections == table
+        assert stood_in() == 0
+    is_full = "table_full" in cluster.director.attempt(BIN / "sluice", "status").stdout
+    assert is_full == (limit == 0)
+    end(client, go_on, held)
