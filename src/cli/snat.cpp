@@ -167,27 +167,6 @@ std::string snat_refusal_text(Error error) {
   }
 }
 
-std::string last_refusal_text(const model::SnatRuleInfo& info) {
-  if (!info.last_refused) return {};
-  const auto reason = [&]() -> std::string_view {
-    switch (info.last_refusal) {
-      case model::SnatRefusal::kPoolExhausted:
-        return "no port was free at its address";
-      case model::SnatRefusal::kClientLimit:
-        return "it has as many connections as it may (--limit)";
-      case model::SnatRefusal::kTableFull:
-        return "the connection table is full";
-      case model::SnatRefusal::kNone:
-        break;
-    }
-    return {};
-  }();
-  if (reason.empty()) return {};
-  const auto& wanted = info.last_refused_destination;
-  return fmt::format("{} to {}: {}", info.last_refused->to_text(),
-                     endpoint_text(wanted.address, wanted.port, {}), reason);
-}
-
 ProgramResult run_snat(std::span<const std::string> arguments, wire::Transport& transport) {
   if (arguments.empty()) return wrong_usage("a command is needed");
   const auto& command = arguments[0];

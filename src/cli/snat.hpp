@@ -18,8 +18,4 @@ namespace lb::cli {
 /// Why the director refused a change of the rules.
 [[nodiscard]] std::string snat_refusal_text(Error error);
 
-/// Of the last connection that a rule refused: whose it was, and why, in words; empty: there is
-/// none.
-[[nodiscard]] std::string last_refusal_text(const model::SnatRuleInfo& info);
-
 }  // namespace lb::cli

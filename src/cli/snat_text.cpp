@@ -5,6 +5,7 @@
 
 #include <iterator>
 
+#include "cli/address_text.hpp"
 #include "cli/mark_text.hpp"
 
 namespace lb::cli {
@@ -89,6 +90,27 @@ std::string snat_conflict_text(const model::SnatConflict& conflict) {
           conflict.address.to_text(), other);
   }
   return {};
+}
+
+std::string last_refusal_text(const model::SnatRuleInfo& info) {
+  if (!info.last_refused) return {};
+  const auto reason = [&]() -> std::string_view {
+    switch (info.last_refusal) {
+      case model::SnatRefusal::kPoolExhausted:
+        return "no port was free at its address";
+      case model::SnatRefusal::kClientLimit:
+        return "it has as many connections as it may (--limit)";
+      case model::SnatRefusal::kTableFull:
+        return "the connection table is full";
+      case model::SnatRefusal::kNone:
+        break;
+    }
+    return {};
+  }();
+  if (reason.empty()) return {};
+  const auto& wanted = info.last_refused_destination;
+  return fmt::format("{} to {}: {}", info.last_refused->to_text(),
+                     endpoint_text(wanted.address, wanted.port, {}), reason);
 }
 
 }  // namespace lb::cli

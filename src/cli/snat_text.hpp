@@ -26,4 +26,8 @@ namespace lb::cli {
 /// Why a rule can't stand beside another one, and what to do.
 [[nodiscard]] std::string snat_conflict_text(const model::SnatConflict& conflict);
 
+/// Of the last connection that a rule refused: whose it was, and why, in words; empty: there is
+/// none.
+[[nodiscard]] std::string last_refusal_text(const model::SnatRuleInfo& info);
+
 }  // namespace lb::cli

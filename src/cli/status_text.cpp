@@ -7,7 +7,6 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/address_text.hpp"
-#include "cli/snat.hpp"
 #include "cli/snat_text.hpp"
 #include "cli/status.hpp"
 #include "net/protocol_name.hpp"

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <set>
 
-#include "cli/snat.hpp"
+#include "cli/snat_text.hpp"
 #include "doctor/checks.hpp"
 
 namespace lb::doctor {
