@@ -257,7 +257,7 @@ def test_ports_of_the_host_are_left_alone(lab):
     gateway.lab.serve(gateway.director, port=5001)
     gateway.snat(f"add shared --inside {INSIDE[4]} --pool {POOL[4]} --ports 5000-5001")
     who(gateway.out)
-    time.sleep(0.2)  # the kernel is asked within a tenth of a second
+    time.sleep(2)  # the kernel is asked every tenth of a second, on a busy machine less often
     assert seen_tcp(gateway.hosts[0], OUT[4])[1] == "5000"
     assert gateway.out.fetch_many(POOL[4], 3, port=5001) == {"director": 3}
     # And the director's own connections, from any of its addresses.
