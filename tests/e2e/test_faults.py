@@ -25,7 +25,7 @@ def director(lab):
 
 
 def test_killed_at_any_stage_of_the_start(lab):
-    """SIGKILL after 0, 20, 40 ... ms: the next start is not hindered, and the host works. A machine
+    """SIGKILL after 0, 40, 80 ... ms: the next start is not hindered, and the host works. A machine
     that needs more than two seconds for a start gets larger steps."""
     cluster = Cluster(lab, servers=1)
     director = cluster.director
@@ -33,11 +33,11 @@ def test_killed_at_any_stage_of_the_start(lab):
     log = lab.directory / "killed.log"
     lab.logs.append(log)
     attached = 0
-    for stage in range(200):
+    for stage in range(150):
         with log.open("ab") as file:
             process = director.start(BIN / "sluiced", "--interface", "eth0", stderr=file)
         # The stage of the start at which it is killed.
-        time.sleep(stage * 0.02 if stage < 100 else 2 + (stage - 100) * 0.25)
+        time.sleep(stage * 0.04 if stage < 50 else 2 + (stage - 50) * 0.25)
         attached += director.has_xdp("eth0")
         process.kill()
         process.wait(5)
