@@ -106,12 +106,12 @@ DirectorState arbitrary_state() {
   }
   if (*rc::gen::arbitrary<bool>()) {
     auto& rules = state.snat_rules.emplace();
-    std::set<std::string_view> names;
+    std::set<std::string> names;
     const auto count = *rc::gen::inRange(0, 3);
     for (int i = 0; i < count; ++i) {
       rules.push_back(*rc::gen::arbitrary<model::SnatRule>());
       rules.back().interface = "eth0";
-      if (!names.insert(rules.back().name.view()).second) rules.pop_back();
+      if (!names.emplace(rules.back().name.view()).second) rules.pop_back();
     }
   }
   state.timeouts.tcp = *rc::gen::inRange<std::uint32_t>(0, 1000);
