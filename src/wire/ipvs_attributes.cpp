@@ -52,6 +52,18 @@ void put_address(MessageWriter& writer, unsigned type, const net::IpAddress& add
   writer.put_bytes(type, std::as_bytes(std::span(address.bytes())));
 }
 
+std::span<const std::byte> sized_bytes(const net::IpAddress& address) noexcept {
+  return std::as_bytes(std::span(address.bytes())).first(address.size());
+}
+
+std::optional<net::IpAddress> sized_address(std::span<const std::byte> bytes) noexcept {
+  for (const auto family : {net::Family::kIpv4, net::Family::kIpv6}) {
+    if (bytes.size() != net::IpAddress::any(family).size()) continue;
+    return make_address(family, address_bytes(bytes));
+  }
+  return std::nullopt;
+}
+
 model::ServiceKey read_service_key(const AttributeTable& table, net::Family family) {
   model::ServiceKey key;
   key.family = family;

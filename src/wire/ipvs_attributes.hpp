@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "model/service.hpp"
@@ -19,6 +20,7 @@ namespace lb::wire {
 inline constexpr AttributeRule kU8{AttributeRule::Kind::kAtLeast, 1};
 inline constexpr AttributeRule kU16{AttributeRule::Kind::kAtLeast, 2};
 inline constexpr AttributeRule kU32{AttributeRule::Kind::kAtLeast, 4};
+inline constexpr AttributeRule kU64{AttributeRule::Kind::kAtLeast, 8};
 inline constexpr AttributeRule kNested{AttributeRule::Kind::kNested, 0};
 inline constexpr AttributeRule kAddressBytes{AttributeRule::Kind::kAtMost, 16};
 /// Room for 15 characters is meant, but the kernel accepts 16.
@@ -92,6 +94,12 @@ inline constexpr auto kDaemonRules = [] {
                                           const std::array<std::uint8_t, 16>& bytes) noexcept;
 /// All 16 bytes, as the kernel and ipvsadm write addresses of both families.
 void put_address(MessageWriter& writer, unsigned type, const net::IpAddress& address);
+
+/// The 4 or 16 bytes of an address; its family follows from how many they are.
+[[nodiscard]] std::span<const std::byte> sized_bytes(const net::IpAddress& address) noexcept;
+/// Null: neither 4 nor 16 bytes.
+[[nodiscard]] std::optional<net::IpAddress> sized_address(
+    std::span<const std::byte> bytes) noexcept;
 
 /// What a service attribute says; absent parts stay as in a default ServiceSpec, the family must
 /// have been checked by the caller.

@@ -1,41 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "wire/ipvs_client.hpp"
 
-#include <linux/netlink.h>
 #include <sys/socket.h>
 
 #include <cerrno>
 #include <optional>
 
-#include "wire/ipvs_attributes.hpp"
+#include "wire/framing.hpp"
 
 namespace lb::wire {
 namespace {
 
-constexpr std::uint16_t kDo = NLM_F_REQUEST | NLM_F_ACK;
-constexpr std::uint16_t kDump = kDo | NLM_F_DUMP;
+static_assert(MessageHeader().version == IPVS_GENL_VERSION);
+
 /// Requests mark nests; the kernel's answers don't.
 constexpr unsigned kNest = NLA_F_NESTED;
-
-/// A request whose attributes `fill` writes.
-template <class Fill>
-Message request(const RequestContext& context, unsigned command, std::uint16_t flags, Fill fill) {
-  Message message;
-  MessageWriter writer(message);
-  writer.begin({.type = context.family,
-                .flags = flags,
-                .sequence = context.sequence,
-                .port_id = context.port_id,
-                .command = static_cast<std::uint8_t>(command),
-                .version = IPVS_GENL_VERSION});
-  fill(writer);
-  writer.end();
-  return message;
-}
-
-Message request(const RequestContext& context, unsigned command, std::uint16_t flags = kDo) {
-  return request(context, command, flags, [](MessageWriter&) {});
-}
 
 void put_service(MessageWriter& writer, const model::ServiceSpec& service) {
   const auto nest = writer.begin_nest(kNest | IPVS_CMD_ATTR_SERVICE);
@@ -69,50 +48,17 @@ void put_destination(MessageWriter& writer, const model::DestinationSpec& destin
 
 Message service_request(const RequestContext& context, unsigned command,
                         const model::ServiceSpec& service) {
-  return request(context, command, kDo,
-                 [&](MessageWriter& writer) { put_service(writer, service); });
+  return make_request(context, command, kDo,
+                      [&](MessageWriter& writer) { put_service(writer, service); });
 }
 
 Message destination_request(const RequestContext& context, unsigned command,
                             const model::ServiceSpec& service,
                             const model::DestinationSpec& destination) {
-  return request(context, command, kDo, [&](MessageWriter& writer) {
+  return make_request(context, command, kDo, [&](MessageWriter& writer) {
     put_service(writer, service);
     put_destination(writer, destination);
   });
-}
-
-/// Reads each message of command `command` in `answer` by `read`, which returns an optional.
-template <class T, class Read>
-Result<std::vector<T>> read_all(std::span<const Message> answer, unsigned command, Read read) {
-  if (const auto result = outcome(answer); !result) return tl::unexpected(result.error());
-  std::vector<T> values;
-  for (const auto& message : answer) {
-    const auto view = view_message(message);
-    if (!view || !view->has_command || view->header.command != command) continue;
-    auto value = read(*view);
-    if (!value) return failure(EBADMSG);
-    values.push_back(std::move(*value));
-  }
-  return values;
-}
-
-/// The only message of an answer.
-template <class T>
-Result<T> only(Result<std::vector<T>> values) {
-  if (!values) return tl::unexpected(values.error());
-  if (values->empty()) return failure(EBADMSG);
-  return std::move(values->front());
-}
-
-/// The attributes inside the nest `type` of a message.
-std::optional<AttributeTable> open_nest(const MessageView& view, unsigned type,
-                                        AttributeRules rules) {
-  const auto top = AttributeTable::parse(view.attributes, kRequestRules);
-  if (!top || !top->has(type)) return std::nullopt;
-  const auto table = AttributeTable::parse(top->bytes(type), rules);
-  if (!table) return std::nullopt;
-  return *table;
 }
 
 std::optional<net::Family> family_of(std::uint16_t number) {
@@ -128,7 +74,7 @@ model::Statistics statistics_of(const AttributeTable& table, unsigned stats, uns
 }
 
 std::optional<model::ServiceInfo> service_of(const MessageView& view) {
-  const auto table = open_nest(view, IPVS_CMD_ATTR_SERVICE, kServiceRules);
+  const auto table = open_nest<IPVS_CMD_ATTR_SERVICE>(view, kServiceRules);
   if (!table) return std::nullopt;
   const auto family = family_of(table->u16(IPVS_SVC_ATTR_AF));
   if (!family) return std::nullopt;
@@ -140,7 +86,7 @@ std::optional<model::ServiceInfo> service_of(const MessageView& view) {
 }
 
 std::optional<model::DestinationInfo> destination_of(const MessageView& view) {
-  const auto table = open_nest(view, IPVS_CMD_ATTR_DEST, kDestinationRules);
+  const auto table = open_nest<IPVS_CMD_ATTR_DEST>(view, kDestinationRules);
   if (!table || !table->has(IPVS_DEST_ATTR_ADDR)) return std::nullopt;
   // Kernels before 3.18 know no family of their own for destinations; a director always tells.
   const auto family = family_of(table->u16(IPVS_DEST_ATTR_ADDR_FAMILY));
@@ -165,7 +111,7 @@ std::optional<model::DestinationInfo> destination_of(const MessageView& view) {
 }
 
 std::optional<model::SyncDaemonSpec> daemon_of(const MessageView& view) {
-  const auto table = open_nest(view, IPVS_CMD_ATTR_DAEMON, kDaemonRules);
+  const auto table = open_nest<IPVS_CMD_ATTR_DAEMON>(view, kDaemonRules);
   if (!table) return std::nullopt;
   model::SyncDaemonSpec spec;
   spec.role = static_cast<model::SyncRole>(table->u32(IPVS_DAEMON_ATTR_STATE));
@@ -193,7 +139,9 @@ model::ServiceSpec identity(const model::ServiceKey& key) {
           .netmask = key.family == net::Family::kIpv6 ? kFullPrefix : kFullMask};
 }
 
-Message info_request(const RequestContext& context) { return request(context, IPVS_CMD_GET_INFO); }
+Message info_request(const RequestContext& context) {
+  return make_request(context, IPVS_CMD_GET_INFO);
+}
 
 Message add_service_request(const RequestContext& context, const model::ServiceSpec& service) {
   return service_request(context, IPVS_CMD_NEW_SERVICE, service);
@@ -212,7 +160,7 @@ Message get_service_request(const RequestContext& context, const model::ServiceK
 }
 
 Message list_services_request(const RequestContext& context) {
-  return request(context, IPVS_CMD_GET_SERVICE, kDump);
+  return make_request(context, IPVS_CMD_GET_SERVICE, kDump);
 }
 
 Message add_destination_request(const RequestContext& context, const model::ServiceSpec& service,
@@ -229,7 +177,7 @@ Message delete_destination_request(const RequestContext& context, const model::S
 }
 
 Message list_destinations_request(const RequestContext& context, const model::ServiceKey& key) {
-  return request(context, IPVS_CMD_GET_DEST, kDump, [&](MessageWriter& writer) {
+  return make_request(context, IPVS_CMD_GET_DEST, kDump, [&](MessageWriter& writer) {
     const auto nest = writer.begin_nest(kNest | IPVS_CMD_ATTR_SERVICE);
     put_service_key(writer, key);
     writer.end_nest(nest);
@@ -237,11 +185,11 @@ Message list_destinations_request(const RequestContext& context, const model::Se
 }
 
 Message timeouts_request(const RequestContext& context) {
-  return request(context, IPVS_CMD_GET_CONFIG);
+  return make_request(context, IPVS_CMD_GET_CONFIG);
 }
 
 Message set_timeouts_request(const RequestContext& context, const model::Timeouts& timeouts) {
-  return request(context, IPVS_CMD_SET_CONFIG, kDo, [&](MessageWriter& writer) {
+  return make_request(context, IPVS_CMD_SET_CONFIG, kDo, [&](MessageWriter& writer) {
     writer.put_u32(IPVS_CMD_ATTR_TIMEOUT_TCP, timeouts.tcp);
     writer.put_u32(IPVS_CMD_ATTR_TIMEOUT_TCP_FIN, timeouts.tcp_fin);
     writer.put_u32(IPVS_CMD_ATTR_TIMEOUT_UDP, timeouts.udp);
@@ -251,11 +199,15 @@ Message set_timeouts_request(const RequestContext& context, const model::Timeout
 Message zero_request(const RequestContext& context, const model::ServiceSpec& service) {
   return service_request(context, IPVS_CMD_ZERO, service);
 }
-Message zero_all_request(const RequestContext& context) { return request(context, IPVS_CMD_ZERO); }
-Message flush_request(const RequestContext& context) { return request(context, IPVS_CMD_FLUSH); }
+Message zero_all_request(const RequestContext& context) {
+  return make_request(context, IPVS_CMD_ZERO);
+}
+Message flush_request(const RequestContext& context) {
+  return make_request(context, IPVS_CMD_FLUSH);
+}
 
 Message start_daemon_request(const RequestContext& context, const model::SyncDaemonSpec& daemon) {
-  return request(context, IPVS_CMD_NEW_DAEMON, kDo, [&](MessageWriter& writer) {
+  return make_request(context, IPVS_CMD_NEW_DAEMON, kDo, [&](MessageWriter& writer) {
     const auto nest = writer.begin_nest(kNest | IPVS_CMD_ATTR_DAEMON);
     writer.put_u32(IPVS_DAEMON_ATTR_STATE, static_cast<std::uint32_t>(daemon.role));
     writer.put_string(IPVS_DAEMON_ATTR_MCAST_IFN, daemon.interface.view());
@@ -275,7 +227,7 @@ Message start_daemon_request(const RequestContext& context, const model::SyncDae
 }
 
 Message stop_daemon_request(const RequestContext& context, const model::SyncDaemonSpec& daemon) {
-  return request(context, IPVS_CMD_DEL_DAEMON, kDo, [&](MessageWriter& writer) {
+  return make_request(context, IPVS_CMD_DEL_DAEMON, kDo, [&](MessageWriter& writer) {
     const auto nest = writer.begin_nest(kNest | IPVS_CMD_ATTR_DAEMON);
     writer.put_u32(IPVS_DAEMON_ATTR_STATE, static_cast<std::uint32_t>(daemon.role));
     writer.put_string(IPVS_DAEMON_ATTR_MCAST_IFN, daemon.interface.view());
@@ -285,7 +237,7 @@ Message stop_daemon_request(const RequestContext& context, const model::SyncDaem
 }
 
 Message list_daemons_request(const RequestContext& context) {
-  return request(context, IPVS_CMD_GET_DAEMON, kDump);
+  return make_request(context, IPVS_CMD_GET_DAEMON, kDump);
 }
 
 Result<DirectorInfo> read_info(std::span<const Message> answer) {

@@ -8,7 +8,7 @@
 #include <cerrno>
 #include <initializer_list>
 
-#include "wire/ipvs_attributes.hpp"
+#include "wire/framing.hpp"
 
 namespace lb::wire {
 namespace {
@@ -30,20 +30,6 @@ Result<AttributeTable> open_nest(const std::optional<std::span<const std::byte>>
   auto table = AttributeTable::parse(*nest, rules);
   if (!table) return failure(EINVAL);
   return table;
-}
-
-template <class Fill>
-void answer(Message& out, const MessageView& request, std::uint32_t port_id, std::uint16_t flags,
-            unsigned command, Fill fill) {
-  MessageWriter writer(out);
-  writer.begin({.type = kIpvsFamily,
-                .flags = flags,
-                .sequence = request.header.sequence,
-                .port_id = port_id,
-                .command = static_cast<std::uint8_t>(command),
-                .version = IPVS_GENL_VERSION});
-  fill(writer);
-  writer.end();
 }
 
 }  // namespace
@@ -148,7 +134,7 @@ Result<model::SyncDaemonSpec> parse_daemon(const std::optional<std::span<const s
 
 void encode_service(Message& out, const MessageView& request, std::uint32_t port_id,
                     std::uint16_t flags, const model::ServiceInfo& service) {
-  answer(out, request, port_id, flags, IPVS_CMD_NEW_SERVICE, [&](MessageWriter& writer) {
+  put_answer(out, request, port_id, flags, IPVS_CMD_NEW_SERVICE, [&](MessageWriter& writer) {
     const auto& spec = service.spec;
     const auto nest = writer.begin_nest(IPVS_CMD_ATTR_SERVICE);
     put_service_key(writer, spec.key);
@@ -168,7 +154,7 @@ void encode_service(Message& out, const MessageView& request, std::uint32_t port
 
 void encode_destination(Message& out, const MessageView& request, std::uint32_t port_id,
                         std::uint16_t flags, const model::DestinationInfo& destination) {
-  answer(out, request, port_id, flags, IPVS_CMD_NEW_DEST, [&](MessageWriter& writer) {
+  put_answer(out, request, port_id, flags, IPVS_CMD_NEW_DEST, [&](MessageWriter& writer) {
     const auto& spec = destination.spec;
     const auto nest = writer.begin_nest(IPVS_CMD_ATTR_DEST);
     put_address(writer, IPVS_DEST_ATTR_ADDR, spec.address);
@@ -192,7 +178,7 @@ void encode_destination(Message& out, const MessageView& request, std::uint32_t 
 
 void encode_daemon(Message& out, const MessageView& request, std::uint32_t port_id,
                    std::uint16_t flags, const model::SyncDaemonSpec& daemon) {
-  answer(out, request, port_id, flags, IPVS_CMD_NEW_DAEMON, [&](MessageWriter& writer) {
+  put_answer(out, request, port_id, flags, IPVS_CMD_NEW_DAEMON, [&](MessageWriter& writer) {
     const auto nest = writer.begin_nest(IPVS_CMD_ATTR_DAEMON);
     writer.put_u32(IPVS_DAEMON_ATTR_STATE, static_cast<std::uint32_t>(daemon.role));
     writer.put_string(IPVS_DAEMON_ATTR_MCAST_IFN, daemon.interface.view());
@@ -211,7 +197,7 @@ void encode_daemon(Message& out, const MessageView& request, std::uint32_t port_
 
 void encode_timeouts(Message& out, const MessageView& request, std::uint32_t port_id,
                      const model::Timeouts& timeouts) {
-  answer(out, request, port_id, 0, IPVS_CMD_SET_CONFIG, [&](MessageWriter& writer) {
+  put_answer(out, request, port_id, 0, IPVS_CMD_SET_CONFIG, [&](MessageWriter& writer) {
     writer.put_u32(IPVS_CMD_ATTR_TIMEOUT_TCP, timeouts.tcp);
     writer.put_u32(IPVS_CMD_ATTR_TIMEOUT_TCP_FIN, timeouts.tcp_fin);
     writer.put_u32(IPVS_CMD_ATTR_TIMEOUT_UDP, timeouts.udp);
@@ -220,7 +206,7 @@ void encode_timeouts(Message& out, const MessageView& request, std::uint32_t por
 
 void encode_info(Message& out, const MessageView& request, std::uint32_t port_id,
                  std::uint32_t table_size) {
-  answer(out, request, port_id, 0, IPVS_CMD_SET_INFO, [&](MessageWriter& writer) {
+  put_answer(out, request, port_id, 0, IPVS_CMD_SET_INFO, [&](MessageWriter& writer) {
     writer.put_u32(IPVS_INFO_ATTR_VERSION, kIpvsVersion);
     writer.put_u32(IPVS_INFO_ATTR_CONN_TAB_SIZE, table_size);
   });

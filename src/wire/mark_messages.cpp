@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "wire/mark_messages.hpp"
 
-#include <linux/netlink.h>
-
 #include <algorithm>
 #include <array>
 #include <cerrno>
 
 #include "net/bytes.hpp"
-#include "wire/ipvs_attributes.hpp"
-#include "wire/sluice_messages.hpp"
+#include "wire/framing.hpp"
 
 namespace lb::wire {
 namespace {
@@ -50,7 +47,6 @@ enum Negation : std::uint32_t {
 constexpr std::size_t kRangeSize = 4;
 constexpr AttributeRule kRanges{AttributeRule::Kind::kAtMost,
                                 model::PortMatch::kMaxRanges* kRangeSize};
-constexpr AttributeRule kU64{AttributeRule::Kind::kAtLeast, 8};
 constexpr AttributeRule kInterfaceName{AttributeRule::Kind::kText, model::Name::kMaxLength};
 
 constexpr auto kRules = [] {
@@ -66,19 +62,12 @@ constexpr auto kRules = [] {
   return rules;
 }();
 
-constexpr auto kTopRules = [] {
-  std::array<AttributeRule, kMarkRuleAttribute + 1> rules{};
-  rules[kMarkRuleAttribute] = kNested;
-  return rules;
-}();
-
 // Writing.
 
 void put_prefix(MessageWriter& writer, unsigned address, unsigned length,
                 const model::PrefixMatch& match) {
   if (match.length == 0 && !match.is_negated) return;
-  writer.put_bytes(address,
-                   std::as_bytes(std::span(match.address.bytes())).first(match.address.size()));
+  writer.put_bytes(address, sized_bytes(match.address));
   writer.put_u16(length, match.length);
 }
 
@@ -176,85 +165,56 @@ std::optional<model::MarkRule> rule_of(const AttributeTable& table) {
   return rule;
 }
 
+/// A request with an attribute that holds what `fill` puts into it.
 template <class Fill>
-Message request_message(const RequestContext& context, SluiceCommand command, Fill fill) {
-  constexpr std::uint16_t kDo = NLM_F_REQUEST | NLM_F_ACK;
-  const bool is_dump = command == SluiceCommand::kGetMarkRules;
-  Message message;
-  MessageWriter writer(message);
-  writer.begin({.type = context.family,
-                .flags = static_cast<std::uint16_t>(is_dump ? kDo | NLM_F_DUMP : kDo),
-                .sequence = context.sequence,
-                .port_id = context.port_id,
-                .command = static_cast<std::uint8_t>(command)});
-  fill(writer);
-  writer.end();
-  return message;
+Message mark_request(const RequestContext& context, SluiceCommand command, Fill fill) {
+  return make_request(context, command, kDo, nested(kMarkRuleAttribute, fill));
 }
-
-void put_nothing(MessageWriter&) {}
 
 }  // namespace
 
 Message list_mark_rules_request(const RequestContext& context) {
-  return request_message(context, SluiceCommand::kGetMarkRules, put_nothing);
+  return make_request(context, SluiceCommand::kGetMarkRules, kDump);
 }
 Message flush_mark_rules_request(const RequestContext& context) {
-  return request_message(context, SluiceCommand::kFlushMarkRules, put_nothing);
+  return make_request(context, SluiceCommand::kFlushMarkRules);
 }
 Message zero_mark_rules_request(const RequestContext& context) {
-  return request_message(context, SluiceCommand::kZeroMarkRules, put_nothing);
+  return make_request(context, SluiceCommand::kZeroMarkRules);
 }
 
 Message add_mark_rule_request(const RequestContext& context, const model::MarkRule& rule,
                               std::uint32_t position) {
-  return request_message(context, SluiceCommand::kAddMarkRule, [&](MessageWriter& writer) {
-    const auto nest = writer.begin_nest(kMarkRuleAttribute);
+  return mark_request(context, SluiceCommand::kAddMarkRule, [&](MessageWriter& writer) {
     put_rule(writer, rule);
     if (position != 0) writer.put_u32(kPosition, position);
-    writer.end_nest(nest);
   });
 }
 
 Message delete_mark_rule_request(const RequestContext& context, std::uint32_t position) {
-  return request_message(context, SluiceCommand::kDeleteMarkRule, [&](MessageWriter& writer) {
-    const auto nest = writer.begin_nest(kMarkRuleAttribute);
-    writer.put_u32(kPosition, position);
-    writer.end_nest(nest);
-  });
+  return mark_request(context, SluiceCommand::kDeleteMarkRule,
+                      [&](MessageWriter& writer) { writer.put_u32(kPosition, position); });
 }
 
 Message delete_mark_rule_request(const RequestContext& context, const model::MarkRule& rule) {
-  return request_message(context, SluiceCommand::kDeleteMarkRule, [&](MessageWriter& writer) {
-    const auto nest = writer.begin_nest(kMarkRuleAttribute);
-    put_rule(writer, rule);
-    writer.end_nest(nest);
-  });
+  return mark_request(context, SluiceCommand::kDeleteMarkRule,
+                      [&](MessageWriter& writer) { put_rule(writer, rule); });
 }
 
 Result<std::vector<model::MarkRuleInfo>> read_mark_rules(std::span<const Message> answer) {
-  if (auto result = outcome(answer); !result) return tl::unexpected(result.error());
-  std::vector<model::MarkRuleInfo> rules;
-  for (const auto& message : answer) {
-    const auto view = view_message(message);
-    if (!view || !view->has_command) continue;
-    if (static_cast<SluiceCommand>(view->header.command) != SluiceCommand::kNewMarkRule) {
-      return failure(EBADMSG);
-    }
-    const auto top = AttributeTable::parse(view->attributes, kTopRules);
-    if (!top) return failure(EBADMSG);
-    const auto table = AttributeTable::parse(top->bytes(kMarkRuleAttribute), kRules);
-    const auto rule = table ? rule_of(*table) : std::nullopt;
-    if (!rule) return failure(EBADMSG);
-    rules.push_back({.rule = *rule, .packets = table->u64(kPackets), .bytes = table->u64(kBytes)});
-  }
-  return rules;
+  return read_all<model::MarkRuleInfo>(
+      answer, SluiceCommand::kNewMarkRule,
+      [](const MessageView& view) -> std::optional<model::MarkRuleInfo> {
+        const auto table = open_nest<kMarkRuleAttribute>(view, kRules);
+        const auto rule = table ? rule_of(*table) : std::nullopt;
+        if (!rule) return std::nullopt;
+        return model::MarkRuleInfo{
+            .rule = *rule, .packets = table->u64(kPackets), .bytes = table->u64(kBytes)};
+      });
 }
 
 Result<MarkRuleRequest> parse_mark_rule_request(const MessageView& request) {
-  const auto top = AttributeTable::parse(request.attributes, kTopRules);
-  if (!top) return tl::unexpected(top.error());
-  const auto table = AttributeTable::parse(top->bytes(kMarkRuleAttribute), kRules);
+  const auto table = open_nest<kMarkRuleAttribute>(request, kRules);
   if (!table) return tl::unexpected(table.error());
   MarkRuleRequest asked{.position = table->u32(kPosition), .rule = {}};
   if (table->has(kFamily)) {
@@ -268,19 +228,13 @@ Result<MarkRuleRequest> parse_mark_rule_request(const MessageView& request) {
 void encode_mark_rule(Message& out, const MessageView& request, std::uint32_t port_id,
                       std::uint16_t flags, std::uint32_t position,
                       const model::MarkRuleInfo& info) {
-  MessageWriter writer(out);
-  writer.begin({.type = kSluiceFamily,
-                .flags = flags,
-                .sequence = request.header.sequence,
-                .port_id = port_id,
-                .command = static_cast<std::uint8_t>(SluiceCommand::kNewMarkRule)});
-  const auto nest = writer.begin_nest(kMarkRuleAttribute);
-  put_rule(writer, info.rule);
-  writer.put_u32(kPosition, position);
-  writer.put_u64(kPackets, info.packets);
-  writer.put_u64(kBytes, info.bytes);
-  writer.end_nest(nest);
-  writer.end();
+  put_answer(out, request, port_id, flags, SluiceCommand::kNewMarkRule,
+             nested(kMarkRuleAttribute, [&](MessageWriter& writer) {
+               put_rule(writer, info.rule);
+               writer.put_u32(kPosition, position);
+               writer.put_u64(kPackets, info.packets);
+               writer.put_u64(kBytes, info.bytes);
+             }));
 }
 
 }  // namespace lb::wire

@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "wire/removal_messages.hpp"
 
-#include <linux/netlink.h>
-
 #include <array>
 #include <bit>
 #include <cerrno>
 
-#include "wire/ipvs_attributes.hpp"
-#include "wire/sluice_messages.hpp"
+#include "wire/framing.hpp"
 
 namespace lb::wire {
 namespace {
@@ -44,51 +41,17 @@ constexpr auto kRules = [] {
   return rules;
 }();
 
-constexpr auto kTopRules = [] {
-  std::array<AttributeRule, kRemovalAttribute + 1> rules{};
-  rules[kRemovalAttribute] = kNested;
-  return rules;
-}();
-
+/// A request with an attribute that holds what `fill` puts into it.
 template <class Fill>
-void write(Message& out, const MessageHeader& header, Fill fill) {
-  MessageWriter writer(out);
-  writer.begin(header);
-  const auto nest = writer.begin_nest(kRemovalAttribute);
-  fill(writer);
-  writer.end_nest(nest);
-  writer.end();
-}
-
-template <class Fill>
-Message request_message(const RequestContext& context, SluiceCommand command, Fill fill) {
-  Message message;
-  write(message,
-        {.type = context.family,
-         .flags = NLM_F_REQUEST | NLM_F_ACK,
-         .sequence = context.sequence,
-         .port_id = context.port_id,
-         .command = static_cast<std::uint8_t>(command)},
-        fill);
-  return message;
-}
-
-void put_sized_address(MessageWriter& writer, unsigned type, const net::IpAddress& address) {
-  writer.put_bytes(type, std::as_bytes(std::span(address.bytes())).first(address.size()));
-}
-
-std::optional<net::IpAddress> address_of(const AttributeTable& table, unsigned type) {
-  const auto bytes = table.bytes(type);
-  if (bytes.size() != 4 && bytes.size() != 16) return std::nullopt;
-  return make_address(bytes.size() == 4 ? net::Family::kIpv4 : net::Family::kIpv6,
-                      address_bytes(bytes));
+Message removal_request(const RequestContext& context, SluiceCommand command, Fill fill) {
+  return make_request(context, command, kDo, nested(kRemovalAttribute, fill));
 }
 
 void put_key(MessageWriter& writer, const model::ServiceKey& key) {
   writer.put_u16(kFamily, static_cast<std::uint16_t>(key.family));
   if (key.fwmark != 0) return writer.put_u32(kMark, key.fwmark);
   writer.put_u16(kProtocol, static_cast<std::uint16_t>(key.protocol));
-  put_sized_address(writer, kAddress, key.address);
+  writer.put_bytes(kAddress, sized_bytes(key.address));
   writer.put_be16(kPort, key.port);
 }
 
@@ -100,7 +63,7 @@ std::optional<model::ServiceKey> key_of(const AttributeTable& table) {
   key.address = net::IpAddress::any(key.family);
   if (key.fwmark != 0) return key;
   const auto protocol = table.u16(kProtocol);
-  const auto address = address_of(table, kAddress);
+  const auto address = sized_address(table.bytes(kAddress));
   if (protocol > UINT8_MAX || !address || address->family() != key.family) return std::nullopt;
   key.protocol = static_cast<net::Protocol>(protocol);
   key.address = *address;
@@ -134,9 +97,7 @@ std::optional<model::ServiceOptions> options_of(const AttributeTable& table) {
 }
 
 Result<AttributeTable> open(const MessageView& message) {
-  const auto top = AttributeTable::parse(message.attributes, kTopRules);
-  if (!top) return tl::unexpected(top.error());
-  return AttributeTable::parse(top->bytes(kRemovalAttribute), kRules);
+  return open_nest<kRemovalAttribute>(message, kRules);
 }
 
 std::optional<NamedServiceOptions> named_options_of(const AttributeTable& table) {
@@ -150,45 +111,31 @@ std::optional<NamedServiceOptions> named_options_of(const AttributeTable& table)
 
 Message set_service_options_request(const RequestContext& context,
                                     const NamedServiceOptions& service) {
-  return request_message(context, SluiceCommand::kSetServiceOptions, [&](MessageWriter& writer) {
+  return removal_request(context, SluiceCommand::kSetServiceOptions, [&](MessageWriter& writer) {
     put_key(writer, service.key);
     put_options(writer, service.options);
   });
 }
 
 Message list_service_options_request(const RequestContext& context) {
-  Message message;
-  MessageWriter writer(message);
-  writer.begin({.type = context.family,
-                .flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_DUMP,
-                .sequence = context.sequence,
-                .port_id = context.port_id,
-                .command = static_cast<std::uint8_t>(SluiceCommand::kGetServiceOptions)});
-  writer.end();
-  return message;
+  return make_request(context, SluiceCommand::kGetServiceOptions, kDump);
 }
 
 Result<std::vector<NamedServiceOptions>> read_service_options(std::span<const Message> answer) {
-  if (auto result = outcome(answer); !result) return tl::unexpected(result.error());
-  std::vector<NamedServiceOptions> all;
-  for (const auto& message : answer) {
-    const auto view = view_message(message);
-    if (!view || !view->has_command) continue;
-    const auto table = open(*view);
-    const auto service = table ? named_options_of(*table) : std::nullopt;
-    if (!service) return failure(EBADMSG);
-    all.push_back(*service);
-  }
-  return all;
+  return read_all<NamedServiceOptions>(answer, SluiceCommand::kNewServiceOptions,
+                                       [](const MessageView& view) {
+                                         const auto table = open(view);
+                                         return table ? named_options_of(*table) : std::nullopt;
+                                       });
 }
 
 Message end_connections_request(const RequestContext& context,
                                 const model::ConnectionSelection& selection) {
-  return request_message(context, SluiceCommand::kEndConnections, [&](MessageWriter& writer) {
+  return removal_request(context, SluiceCommand::kEndConnections, [&](MessageWriter& writer) {
     if (selection.service) put_key(writer, *selection.service);
-    if (selection.server) put_sized_address(writer, kServerAddress, *selection.server);
+    if (selection.server) writer.put_bytes(kServerAddress, sized_bytes(*selection.server));
     if (selection.server_port) writer.put_be16(kServerPort, *selection.server_port);
-    if (selection.client) put_sized_address(writer, kClientAddress, *selection.client);
+    if (selection.client) writer.put_bytes(kClientAddress, sized_bytes(*selection.client));
   });
 }
 
@@ -208,8 +155,8 @@ Result<model::ConnectionSelection> parse_end_connections_request(const MessageVi
     selection.service = key_of(*table);
     if (!selection.service) return failure(EINVAL);
   }
-  selection.server = address_of(*table, kServerAddress);
-  selection.client = address_of(*table, kClientAddress);
+  selection.server = sized_address(table->bytes(kServerAddress));
+  selection.client = sized_address(table->bytes(kClientAddress));
   if (selection.server.has_value() != table->has(kServerAddress)) return failure(EINVAL);
   if (selection.client.has_value() != table->has(kClientAddress)) return failure(EINVAL);
   if (table->has(kServerPort)) selection.server_port = table->be16(kServerPort);
@@ -219,16 +166,11 @@ Result<model::ConnectionSelection> parse_end_connections_request(const MessageVi
 
 void encode_service_options(Message& out, const MessageView& request, std::uint32_t port_id,
                             std::uint16_t flags, const NamedServiceOptions& service) {
-  write(out,
-        {.type = kSluiceFamily,
-         .flags = flags,
-         .sequence = request.header.sequence,
-         .port_id = port_id,
-         .command = static_cast<std::uint8_t>(SluiceCommand::kNewServiceOptions)},
-        [&](MessageWriter& writer) {
-          put_key(writer, service.key);
-          put_options(writer, service.options);
-        });
+  put_answer(out, request, port_id, flags, SluiceCommand::kNewServiceOptions,
+             nested(kRemovalAttribute, [&](MessageWriter& writer) {
+               put_key(writer, service.key);
+               put_options(writer, service.options);
+             }));
 }
 
 }  // namespace lb::wire

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "wire/sluice_messages.hpp"
 
-#include <linux/netlink.h>
-
 #include <algorithm>
 #include <array>
 #include <cerrno>
 
 #include "net/bytes.hpp"
-#include "wire/ipvs_attributes.hpp"
+#include "wire/framing.hpp"
 #include "wire/mark_messages.hpp"
 #include "wire/removal_messages.hpp"
 #include "wire/snat_messages.hpp"
@@ -58,7 +56,6 @@ static_assert(kMarkRule == kMarkRuleAttribute && kTransaction == kTransactionAtt
               kSnatRule == kSluiceHighestAttribute);
 
 constexpr AttributeRule kText{AttributeRule::Kind::kText, 4095};
-constexpr AttributeRule kU64{AttributeRule::Kind::kAtLeast, 8};
 
 constexpr auto kRules = [] {
   std::array<AttributeRule, kSluiceHighestAttribute + 1> rules{};
@@ -83,56 +80,21 @@ constexpr auto kRules = [] {
   return rules;
 }();
 
-constexpr std::uint16_t kDo = NLM_F_REQUEST | NLM_F_ACK;
-constexpr std::uint16_t kDump = kDo | NLM_F_DUMP;
-
 // A nest has a 16-bit length; so many counters with names of that length fit one.
 constexpr std::size_t kMaxCounters = 512;
 constexpr std::size_t kMaxCounterName = 63;
 
-template <class Fill>
-Message request_message(const RequestContext& context, SluiceCommand command, std::uint16_t flags,
-                        Fill fill) {
-  Message message;
-  MessageWriter writer(message);
-  writer.begin({.type = context.family,
-                .flags = flags,
-                .sequence = context.sequence,
-                .port_id = context.port_id,
-                .command = static_cast<std::uint8_t>(command)});
-  fill(writer);
-  writer.end();
-  return message;
-}
-
-template <class Fill>
-void answer(Message& out, const MessageView& request, std::uint32_t port_id, std::uint16_t flags,
-            SluiceCommand command, Fill fill) {
-  MessageWriter writer(out);
-  writer.begin({.type = kSluiceFamily,
-                .flags = flags,
-                .sequence = request.header.sequence,
-                .port_id = port_id,
-                .command = static_cast<std::uint8_t>(command)});
-  fill(writer);
-  writer.end();
-}
-
 void put_endpoint(MessageWriter& writer, unsigned address, unsigned port,
                   const net::Endpoint& end) {
-  writer.put_bytes(address,
-                   std::as_bytes(std::span(end.address.bytes())).first(end.address.size()));
+  writer.put_bytes(address, sized_bytes(end.address));
   writer.put_be16(port, end.port);
 }
 
-/// The family follows from the length of the address.
 std::optional<net::Endpoint> endpoint_of(const AttributeTable& table, unsigned address,
                                          unsigned port) {
-  const auto bytes = table.bytes(address);
-  if (bytes.size() != 4 && bytes.size() != 16) return std::nullopt;
-  const auto family = bytes.size() == 4 ? net::Family::kIpv4 : net::Family::kIpv6;
-  return net::Endpoint{.address = make_address(family, address_bytes(bytes)),
-                       .port = table.be16(port)};
+  const auto found = sized_address(table.bytes(address));
+  if (!found) return std::nullopt;
+  return net::Endpoint{.address = *found, .port = table.be16(port)};
 }
 
 void put_counters(MessageWriter& writer, unsigned type, std::span<const NamedCounter> counters) {
@@ -157,20 +119,33 @@ std::vector<NamedCounter> counters_of(std::span<const std::byte> list) {
   return counters;
 }
 
-std::optional<model::ConnectionInfo> connection_of(const AttributeTable& table) {
-  const auto client = endpoint_of(table, kClientAddress, kClientPort);
-  const auto virtual_end = endpoint_of(table, kVirtualAddress, kVirtualPort);
-  const auto destination = endpoint_of(table, kDestinationAddress, kDestinationPort);
+Result<AttributeTable> open(const MessageView& message) {
+  return AttributeTable::parse(message.attributes, kRules);
+}
+
+std::optional<model::ConnectionInfo> connection_of(const MessageView& message) {
+  const auto table = open(message);
+  if (!table) return std::nullopt;
+  const auto client = endpoint_of(*table, kClientAddress, kClientPort);
+  const auto virtual_end = endpoint_of(*table, kVirtualAddress, kVirtualPort);
+  const auto destination = endpoint_of(*table, kDestinationAddress, kDestinationPort);
   if (!client || !virtual_end || !destination) return std::nullopt;
-  return model::ConnectionInfo{.protocol = static_cast<net::Protocol>(table.u16(kProtocol)),
+  return model::ConnectionInfo{.protocol = static_cast<net::Protocol>(table->u16(kProtocol)),
                                .client = *client,
                                .virtual_end = *virtual_end,
                                .destination = *destination,
-                               .state = table.text(kState),
-                               .expires_in = table.u32(kExpires),
-                               .persistence_engine = table.text(kPersistenceEngine),
-                               .persistence_data = std::string(table.text(kPersistenceData)),
-                               .snat_rule = table.text(kSnatRule)};
+                               .state = table->text(kState),
+                               .expires_in = table->u32(kExpires),
+                               .persistence_engine = table->text(kPersistenceEngine),
+                               .persistence_data = std::string(table->text(kPersistenceData)),
+                               .snat_rule = table->text(kSnatRule)};
+}
+
+std::optional<Setting> setting_of(const MessageView& message) {
+  const auto table = open(message);
+  if (!table || !table->has(kName)) return std::nullopt;
+  return Setting{.name = std::string(table->text(kName)),
+                 .value = std::string(table->text(kValue))};
 }
 
 DirectorStatus director_of(const AttributeTable& table) {
@@ -192,80 +167,59 @@ InterfaceStatus interface_of(const AttributeTable& table) {
           .counters = counters_of(table.bytes(kCounters))};
 }
 
-/// Hands each answer message of the family to `visit(command, table)`, which returns false if it
-/// makes no sense.
-template <class Visit>
-Result<void> visit_all(std::span<const Message> answer, Visit visit) {
-  if (auto result = outcome(answer); !result) return result;
-  for (const auto& message : answer) {
-    const auto view = view_message(message);
-    if (!view || !view->has_command) continue;
-    const auto table = AttributeTable::parse(view->attributes, kRules);
-    if (!table || !visit(static_cast<SluiceCommand>(view->header.command), *table)) {
-      return failure(EBADMSG);
-    }
-  }
-  return {};
-}
-
 }  // namespace
 
 Message list_connections_request(const RequestContext& context) {
-  return request_message(context, SluiceCommand::kGetConnections, kDump, [](MessageWriter&) {});
+  return make_request(context, SluiceCommand::kGetConnections, kDump);
 }
 Message status_request(const RequestContext& context) {
-  return request_message(context, SluiceCommand::kGetStatus, kDump, [](MessageWriter&) {});
+  return make_request(context, SluiceCommand::kGetStatus, kDump);
 }
 Message list_settings_request(const RequestContext& context) {
-  return request_message(context, SluiceCommand::kGetSetting, kDump, [](MessageWriter&) {});
+  return make_request(context, SluiceCommand::kGetSetting, kDump);
 }
 Message get_setting_request(const RequestContext& context, std::string_view name) {
-  return request_message(context, SluiceCommand::kGetSetting, kDo,
-                         [&](MessageWriter& writer) { writer.put_string(kName, name); });
+  return make_request(context, SluiceCommand::kGetSetting, kDo,
+                      [&](MessageWriter& writer) { writer.put_string(kName, name); });
 }
 Message set_setting_request(const RequestContext& context, const Setting& setting) {
-  return request_message(context, SluiceCommand::kSetSetting, kDo, [&](MessageWriter& writer) {
+  return make_request(context, SluiceCommand::kSetSetting, kDo, [&](MessageWriter& writer) {
     writer.put_string(kName, setting.name);
     writer.put_string(kValue, setting.value);
   });
 }
 
 Message find_file_request(const RequestContext& context, std::string_view path) {
-  return request_message(context, SluiceCommand::kGetFile, kDo,
-                         [&](MessageWriter& writer) { writer.put_string(kName, path); });
+  return make_request(context, SluiceCommand::kGetFile, kDo,
+                      [&](MessageWriter& writer) { writer.put_string(kName, path); });
 }
 Message read_file_request(const RequestContext& context, std::string_view path) {
-  return request_message(context, SluiceCommand::kGetFile, kDump,
-                         [&](MessageWriter& writer) { writer.put_string(kName, path); });
+  return make_request(context, SluiceCommand::kGetFile, kDump,
+                      [&](MessageWriter& writer) { writer.put_string(kName, path); });
 }
 
 Message stop_request(const RequestContext& context, StopMode mode) {
-  return request_message(context, SluiceCommand::kStop, kDo, [&](MessageWriter& writer) {
+  return make_request(context, SluiceCommand::kStop, kDo, [&](MessageWriter& writer) {
     writer.put_u16(kStopMode, static_cast<std::uint16_t>(mode));
   });
 }
 
 Result<std::vector<model::ConnectionInfo>> read_connections(std::span<const Message> answer) {
-  std::vector<model::ConnectionInfo> connections;
-  const auto result = visit_all(answer, [&](SluiceCommand command, const AttributeTable& table) {
-    if (command != SluiceCommand::kNewConnection) return false;
-    const auto connection = connection_of(table);
-    if (connection) connections.push_back(*connection);
-    return connection.has_value();
-  });
-  if (!result) return tl::unexpected(result.error());
-  return connections;
+  return read_all<model::ConnectionInfo>(answer, SluiceCommand::kNewConnection, connection_of);
 }
 
 Result<Status> read_status(std::span<const Message> answer) {
   Status status;
   bool has_director = false;
-  const auto result = visit_all(answer, [&](SluiceCommand command, const AttributeTable& table) {
+  const auto result = visit_answer(answer, [&](const MessageView& message) {
+    const auto table = open(message);
+    if (!table) return false;
+    const auto command = static_cast<SluiceCommand>(message.header.command);
     if (command == SluiceCommand::kNewStatus) {
-      status.director = director_of(table);
+      status.director = director_of(*table);
       has_director = true;
     } else if (command == SluiceCommand::kNewInterface) {
-      status.interfaces.push_back(interface_of(table));
+      status.interfaces.push_back(interface_of(*table));
     }
     return true;  // a newer director may tell more
   });
@@ -275,41 +229,33 @@ Result<Status> read_status(std::span<const Message> answer) {
 }
 
 Result<std::vector<Setting>> read_settings(std::span<const Message> answer) {
-  std::vector<Setting> settings;
-  const auto result = visit_all(answer, [&](SluiceCommand command, const AttributeTable& table) {
-    if (command != SluiceCommand::kNewSetting || !table.has(kName)) return false;
-    settings.push_back(
-        {.name = std::string(table.text(kName)), .value = std::string(table.text(kValue))});
-    return true;
-  });
-  if (!result) return tl::unexpected(result.error());
-  return settings;
+  return read_all<Setting>(answer, SluiceCommand::kNewSetting, setting_of);
 }
 
 std::string_view file_piece(const MessageView& message) noexcept {
   const auto command = static_cast<SluiceCommand>(message.header.command);
   if (!message.has_command || command != SluiceCommand::kNewFile) return {};
-  const auto table = AttributeTable::parse(message.attributes, kRules);
+  const auto table = open(message);
   if (!table) return {};
   return net::as_text(table->bytes(kFilePiece));
 }
 
 Result<std::string> parse_file_request(const MessageView& request) {
-  const auto table = AttributeTable::parse(request.attributes, kRules);
+  const auto table = open(request);
   if (!table) return tl::unexpected(table.error());
   if (table->text(kName).empty()) return failure(EINVAL);
   return std::string(table->text(kName));
 }
 
 Result<Setting> parse_setting_request(const MessageView& request) {
-  const auto table = AttributeTable::parse(request.attributes, kRules);
+  const auto table = open(request);
   if (!table) return tl::unexpected(table.error());
   return Setting{.name = std::string(table->text(kName)),
                  .value = std::string(table->text(kValue))};
 }
 
 Result<StopMode> parse_stop_request(const MessageView& request) {
-  const auto table = AttributeTable::parse(request.attributes, kRules);
+  const auto table = open(request);
   if (!table) return tl::unexpected(table.error());
   if (table->u16(kStopMode) > static_cast<unsigned>(StopMode::kRemove)) return failure(EINVAL);
   return static_cast<StopMode>(table->u16(kStopMode));
@@ -317,24 +263,26 @@ Result<StopMode> parse_stop_request(const MessageView& request) {
 
 void encode_connection(Message& out, const MessageView& request, std::uint32_t port_id,
                        std::uint16_t flags, const model::ConnectionInfo& connection) {
-  answer(out, request, port_id, flags, SluiceCommand::kNewConnection, [&](MessageWriter& writer) {
-    writer.put_u16(kProtocol, static_cast<std::uint16_t>(connection.protocol));
-    put_endpoint(writer, kClientAddress, kClientPort, connection.client);
-    put_endpoint(writer, kVirtualAddress, kVirtualPort, connection.virtual_end);
-    put_endpoint(writer, kDestinationAddress, kDestinationPort, connection.destination);
-    writer.put_string(kState, connection.state.view());
-    writer.put_u32(kExpires, connection.expires_in);
-    if (!connection.persistence_engine.empty()) {
-      writer.put_string(kPersistenceEngine, connection.persistence_engine.view());
-      writer.put_string(kPersistenceData, connection.persistence_data);
-    }
-    if (!connection.snat_rule.empty()) writer.put_string(kSnatRule, connection.snat_rule.view());
-  });
+  put_answer(out, request, port_id, flags, SluiceCommand::kNewConnection,
+             [&](MessageWriter& writer) {
+               writer.put_u16(kProtocol, static_cast<std::uint16_t>(connection.protocol));
+               put_endpoint(writer, kClientAddress, kClientPort, connection.client);
+               put_endpoint(writer, kVirtualAddress, kVirtualPort, connection.virtual_end);
+               put_endpoint(writer, kDestinationAddress, kDestinationPort, connection.destination);
+               writer.put_string(kState, connection.state.view());
+               writer.put_u32(kExpires, connection.expires_in);
+               if (!connection.persistence_engine.empty()) {
+                 writer.put_string(kPersistenceEngine, connection.persistence_engine.view());
+                 writer.put_string(kPersistenceData, connection.persistence_data);
+               }
+               if (!connection.snat_rule.empty())
+                 writer.put_string(kSnatRule, connection.snat_rule.view());
+             });
 }
 
 void encode_status(Message& out, const MessageView& request, std::uint32_t port_id,
                    std::uint16_t flags, const DirectorStatus& status) {
-  answer(out, request, port_id, flags, SluiceCommand::kNewStatus, [&](MessageWriter& writer) {
+  put_answer(out, request, port_id, flags, SluiceCommand::kNewStatus, [&](MessageWriter& writer) {
     writer.put_string(kVersion, status.version);
     writer.put_u64(kUptime, status.uptime_seconds);
     writer.put_u64(kServices, status.services);
@@ -349,17 +297,18 @@ void encode_status(Message& out, const MessageView& request, std::uint32_t port_
 
 void encode_interface(Message& out, const MessageView& request, std::uint32_t port_id,
                       std::uint16_t flags, const InterfaceStatus& interface) {
-  answer(out, request, port_id, flags, SluiceCommand::kNewInterface, [&](MessageWriter& writer) {
-    writer.put_string(kInterface, interface.name);
-    writer.put_string(kXdpMode, interface.xdp_mode);
-    writer.put_string(kNote, std::string_view(interface.note).substr(0, kText.size));
-    put_counters(writer, kCounters, interface.counters);
-  });
+  put_answer(out, request, port_id, flags, SluiceCommand::kNewInterface,
+             [&](MessageWriter& writer) {
+               writer.put_string(kInterface, interface.name);
+               writer.put_string(kXdpMode, interface.xdp_mode);
+               writer.put_string(kNote, std::string_view(interface.note).substr(0, kText.size));
+               put_counters(writer, kCounters, interface.counters);
+             });
 }
 
 void encode_setting(Message& out, const MessageView& request, std::uint32_t port_id,
                     std::uint16_t flags, const Setting& setting) {
-  answer(out, request, port_id, flags, SluiceCommand::kNewSetting, [&](MessageWriter& writer) {
+  put_answer(out, request, port_id, flags, SluiceCommand::kNewSetting, [&](MessageWriter& writer) {
     writer.put_string(kName, setting.name);
     writer.put_string(kValue, setting.value);
   });
@@ -367,7 +316,7 @@ void encode_setting(Message& out, const MessageView& request, std::uint32_t port
 
 void encode_file_piece(Message& out, const MessageView& request, std::uint32_t port_id,
                        std::uint16_t flags, std::string_view piece) {
-  answer(out, request, port_id, flags, SluiceCommand::kNewFile, [&](MessageWriter& writer) {
+  put_answer(out, request, port_id, flags, SluiceCommand::kNewFile, [&](MessageWriter& writer) {
     writer.put_bytes(kFilePiece, std::as_bytes(std::span(piece.substr(0, kMaxFilePiece))));
   });
 }

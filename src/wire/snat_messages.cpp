@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "wire/snat_messages.hpp"
 
-#include <linux/netlink.h>
-
 #include <algorithm>
 #include <array>
 #include <cerrno>
 
-#include "wire/ipvs_attributes.hpp"
-#include "wire/sluice_messages.hpp"
+#include "wire/framing.hpp"
 
 namespace lb::wire {
 namespace {
@@ -54,7 +51,6 @@ enum SnatRuleAttribute : unsigned {
   kSnatRuleAttributes,
 };
 
-constexpr AttributeRule kU64{AttributeRule::Kind::kAtLeast, 8};
 constexpr AttributeRule kNameText{AttributeRule::Kind::kText, model::Name::kMaxLength};
 constexpr std::size_t kLargestAddress = 16;
 constexpr AttributeRule kRanges{AttributeRule::Kind::kAtMost,
@@ -81,17 +77,7 @@ constexpr auto kRules = [] {
   return rules;
 }();
 
-constexpr auto kTopRules = [] {
-  std::array<AttributeRule, kSnatAttribute + 1> rules{};
-  rules[kSnatAttribute] = kNested;
-  return rules;
-}();
-
 // Writing.
-
-std::span<const std::byte> bytes_of(const net::IpAddress& address) {
-  return std::as_bytes(std::span(address.bytes())).first(address.size());
-}
 
 void put_number(MessageWriter& writer, unsigned type, std::uint32_t value) {
   if (value != 0) writer.put_u32(type, value);
@@ -99,7 +85,7 @@ void put_number(MessageWriter& writer, unsigned type, std::uint32_t value) {
 
 void put_prefix(MessageWriter& writer, unsigned address, unsigned length,
                 const model::PrefixMatch& match) {
-  writer.put_bytes(address, bytes_of(match.address));
+  writer.put_bytes(address, sized_bytes(match.address));
   writer.put_u16(length, match.length);
 }
 
@@ -114,7 +100,7 @@ void put_rule(MessageWriter& writer, const SnatRule& rule) {
   std::vector<std::byte> pool;
   for (std::size_t i = 0; i < std::min<std::size_t>(rule.pool_count, SnatRule::kMaxRanges); ++i) {
     for (const auto& end : {rule.pool[i].first, rule.pool[i].last}) {
-      const auto bytes = bytes_of(end);
+      const auto bytes = sized_bytes(end);
       pool.insert(pool.end(), bytes.begin(), bytes.end());
     }
   }
@@ -132,16 +118,10 @@ void put_rule(MessageWriter& writer, const SnatRule& rule) {
 
 // Reading. Whether the parts fit each other is checked by model::fault_of.
 
-std::optional<net::IpAddress> address_of(std::span<const std::byte> bytes) {
-  const bool is_v4 = bytes.size() == 4;
-  if (!is_v4 && bytes.size() != kLargestAddress) return std::nullopt;
-  return make_address(is_v4 ? net::Family::kIpv4 : net::Family::kIpv6, address_bytes(bytes));
-}
-
 bool read_prefix(const AttributeTable& table, unsigned address, unsigned length,
                  model::PrefixMatch& match) {
   if (!table.has(address)) return !table.has(length);
-  const auto found = address_of(table.bytes(address));
+  const auto found = sized_address(table.bytes(address));
   if (!found || table.u16(length) > found->size() * 8) return false;
   match.address = *found;
   match.length = static_cast<std::uint8_t>(table.u16(length));
@@ -152,8 +132,8 @@ bool read_pool(std::span<const std::byte> bytes, SnatRule& rule) {
   const auto size = net::IpAddress::any(rule.family).size();
   if (bytes.size() % (2 * size) != 0) return false;
   for (; !bytes.empty(); bytes = bytes.subspan(2 * size)) {
-    const auto first = address_of(bytes.first(size));
-    const auto last = address_of(bytes.subspan(size, size));
+    const auto first = sized_address(bytes.first(size));
+    const auto last = sized_address(bytes.subspan(size, size));
     if (!first || !last || !rule.add({.first = *first, .last = *last})) return false;
   }
   return true;
@@ -202,58 +182,24 @@ std::optional<model::SnatRuleInfo> info_of(const AttributeTable& table) {
                            .refused_limit = table.u64(kRefusedLimit),
                            .refused_table = table.u64(kRefusedTable),
                            .last_refusal = static_cast<model::SnatRefusal>(table.u16(kLastRefusal)),
-                           .last_refused = address_of(table.bytes(kLastRefused)),
+                           .last_refused = sized_address(table.bytes(kLastRefused)),
                            .last_refused_destination = {}};
-  if (const auto wanted = address_of(table.bytes(kLastRefusedDestination))) {
+  if (const auto wanted = sized_address(table.bytes(kLastRefusedDestination))) {
     info.last_refused_destination.address = *wanted;
     info.last_refused_destination.port = table.be16(kLastRefusedPort);
   }
   return info;
 }
 
-/// The table in the nest of a message; null: there is none, or it is broken.
-std::optional<AttributeTable> open(const MessageView& view) {
-  const auto top = AttributeTable::parse(view.attributes, kTopRules);
-  if (!top || !top->has(kSnatAttribute)) return std::nullopt;
-  const auto table = AttributeTable::parse(top->bytes(kSnatAttribute), kRules);
-  return table ? std::optional(*table) : std::nullopt;
+Result<AttributeTable> open(const MessageView& message) {
+  return open_nest<kSnatAttribute>(message, kRules);
 }
 
+/// A request with an attribute that holds what `fill` puts into it.
 template <class Fill>
-void write(Message& out, const MessageHeader& header, Fill fill) {
-  MessageWriter writer(out);
-  writer.begin(header);
-  const auto nest = writer.begin_nest(kSnatAttribute);
-  fill(writer);
-  writer.end_nest(nest);
-  writer.end();
+Message snat_request(const RequestContext& context, SluiceCommand command, Fill fill) {
+  return make_request(context, command, kDo, nested(kSnatAttribute, fill));
 }
-
-template <class Fill>
-Message request_message(const RequestContext& context, SluiceCommand command, Fill fill) {
-  constexpr std::uint16_t kDo = NLM_F_REQUEST | NLM_F_ACK;
-  const bool is_dump = command == SluiceCommand::kGetSnatRules;
-  Message message;
-  write(message,
-        {.type = context.family,
-         .flags = static_cast<std::uint16_t>(is_dump ? kDo | NLM_F_DUMP : kDo),
-         .sequence = context.sequence,
-         .port_id = context.port_id,
-         .command = static_cast<std::uint8_t>(command)},
-        fill);
-  return message;
-}
-
-MessageHeader answer_header(const MessageView& request, std::uint32_t port_id, std::uint16_t flags,
-                            SluiceCommand command) {
-  return {.type = kSluiceFamily,
-          .flags = flags,
-          .sequence = request.header.sequence,
-          .port_id = port_id,
-          .command = static_cast<std::uint8_t>(command)};
-}
-
-void put_nothing(MessageWriter&) {}
 
 auto name_of(const model::Name& name) {
   return [name](MessageWriter& writer) {
@@ -264,57 +210,48 @@ auto name_of(const model::Name& name) {
 }  // namespace
 
 Message list_snat_rules_request(const RequestContext& context) {
-  return request_message(context, SluiceCommand::kGetSnatRules, put_nothing);
+  return make_request(context, SluiceCommand::kGetSnatRules, kDump);
 }
 Message add_snat_rule_request(const RequestContext& context, const SnatRule& rule) {
-  return request_message(context, SluiceCommand::kAddSnatRule,
-                         [&](MessageWriter& writer) { put_rule(writer, rule); });
+  return snat_request(context, SluiceCommand::kAddSnatRule,
+                      [&](MessageWriter& writer) { put_rule(writer, rule); });
 }
 Message check_snat_rule_request(const RequestContext& context, const SnatRule& rule) {
-  return request_message(context, SluiceCommand::kCheckSnatRule,
-                         [&](MessageWriter& writer) { put_rule(writer, rule); });
+  return snat_request(context, SluiceCommand::kCheckSnatRule,
+                      [&](MessageWriter& writer) { put_rule(writer, rule); });
 }
 Message delete_snat_rule_request(const RequestContext& context, const model::Name& name) {
-  return request_message(context, SluiceCommand::kDeleteSnatRule, name_of(name));
+  return snat_request(context, SluiceCommand::kDeleteSnatRule, name_of(name));
 }
 Message flush_snat_rules_request(const RequestContext& context) {
-  return request_message(context, SluiceCommand::kFlushSnatRules, put_nothing);
+  return make_request(context, SluiceCommand::kFlushSnatRules);
 }
 Message zero_snat_rules_request(const RequestContext& context, const model::Name& name) {
-  return request_message(context, SluiceCommand::kZeroSnatRules, name_of(name));
+  return snat_request(context, SluiceCommand::kZeroSnatRules, name_of(name));
 }
 
 Result<std::vector<model::SnatRuleInfo>> read_snat_rules(std::span<const Message> answer) {
-  if (auto result = outcome(answer); !result) return tl::unexpected(result.error());
-  std::vector<model::SnatRuleInfo> rules;
-  for (const auto& message : answer) {
-    const auto view = view_message(message);
-    if (!view || !view->has_command) continue;
-    const bool is_rule =
-        static_cast<SluiceCommand>(view->header.command) == SluiceCommand::kNewSnatRule;
-    const auto table = is_rule ? open(*view) : std::nullopt;
-    const auto info = table ? info_of(*table) : std::nullopt;
-    if (!info) return failure(EBADMSG);
-    rules.push_back(*info);
-  }
-  return rules;
+  return read_all<model::SnatRuleInfo>(answer, SluiceCommand::kNewSnatRule,
+                                       [](const MessageView& view) {
+                                         const auto table = open(view);
+                                         return table ? info_of(*table) : std::nullopt;
+                                       });
 }
 
 Result<std::optional<model::SnatConflict>> read_snat_conflict(std::span<const Message> answer) {
-  if (auto result = outcome(answer); !result) return tl::unexpected(result.error());
-  for (const auto& message : answer) {
-    const auto view = view_message(message);
-    if (!view || !view->has_command) continue;
-    const auto table = open(*view);
-    if (!table) break;
-    if (!table->has(kConflictKind)) return std::nullopt;
-    if (table->u16(kConflictKind) > static_cast<unsigned>(model::SnatConflictKind::kAddress)) break;
-    return model::SnatConflict{
-        .kind = static_cast<model::SnatConflictKind>(table->u16(kConflictKind)),
-        .other = table->text(kConflictOther),
-        .address = address_of(table->bytes(kConflictAddress)).value_or(net::IpAddress())};
-  }
-  return failure(EBADMSG);
+  using Told = std::optional<model::SnatConflict>;
+  return only(read_all<Told>(
+      answer, SluiceCommand::kNewSnatConflict, [](const MessageView& view) -> std::optional<Told> {
+        const auto table = open(view);
+        if (!table) return std::nullopt;
+        if (!table->has(kConflictKind)) return Told();
+        const auto kind = static_cast<model::SnatConflictKind>(table->u16(kConflictKind));
+        if (kind > model::SnatConflictKind::kAddress) return std::nullopt;
+        return model::SnatConflict{
+            .kind = kind,
+            .other = table->text(kConflictOther),
+            .address = sized_address(table->bytes(kConflictAddress)).value_or(net::IpAddress())};
+      }));
 }
 
 Result<SnatRule> parse_snat_rule_request(const MessageView& request) {
@@ -332,34 +269,34 @@ Result<model::Name> parse_snat_name_request(const MessageView& request) {
 
 void encode_snat_rule(Message& out, const MessageView& request, std::uint32_t port_id,
                       std::uint16_t flags, const model::SnatRuleInfo& info) {
-  write(out, answer_header(request, port_id, flags, SluiceCommand::kNewSnatRule),
-        [&](MessageWriter& writer) {
-          put_rule(writer, info.rule);
-          writer.put_u32(kActive, info.active_connections);
-          writer.put_u32(kInactive, info.inactive_connections);
-          writer.put_u32(kClients, info.clients);
-          put_statistics64(writer, kStatistics, info.statistics);
-          writer.put_u64(kRefusedPool, info.refused_pool);
-          writer.put_u64(kRefusedLimit, info.refused_limit);
-          writer.put_u64(kRefusedTable, info.refused_table);
-          if (!info.last_refused) return;
-          writer.put_u16(kLastRefusal, static_cast<std::uint16_t>(info.last_refusal));
-          writer.put_bytes(kLastRefused, bytes_of(*info.last_refused));
-          const auto& wanted = info.last_refused_destination;
-          writer.put_bytes(kLastRefusedDestination, bytes_of(wanted.address));
-          writer.put_be16(kLastRefusedPort, wanted.port);
-        });
+  put_answer(out, request, port_id, flags, SluiceCommand::kNewSnatRule,
+             nested(kSnatAttribute, [&](MessageWriter& writer) {
+               put_rule(writer, info.rule);
+               writer.put_u32(kActive, info.active_connections);
+               writer.put_u32(kInactive, info.inactive_connections);
+               writer.put_u32(kClients, info.clients);
+               put_statistics64(writer, kStatistics, info.statistics);
+               writer.put_u64(kRefusedPool, info.refused_pool);
+               writer.put_u64(kRefusedLimit, info.refused_limit);
+               writer.put_u64(kRefusedTable, info.refused_table);
+               if (!info.last_refused) return;
+               writer.put_u16(kLastRefusal, static_cast<std::uint16_t>(info.last_refusal));
+               writer.put_bytes(kLastRefused, sized_bytes(*info.last_refused));
+               const auto& wanted = info.last_refused_destination;
+               writer.put_bytes(kLastRefusedDestination, sized_bytes(wanted.address));
+               writer.put_be16(kLastRefusedPort, wanted.port);
+             }));
 }
 
 void encode_snat_conflict(Message& out, const MessageView& request, std::uint32_t port_id,
                           const std::optional<model::SnatConflict>& conflict) {
-  write(out, answer_header(request, port_id, 0, SluiceCommand::kNewSnatConflict),
-        [&](MessageWriter& writer) {
-          if (!conflict) return;
-          writer.put_u16(kConflictKind, static_cast<std::uint16_t>(conflict->kind));
-          writer.put_string(kConflictOther, conflict->other.view());
-          writer.put_bytes(kConflictAddress, bytes_of(conflict->address));
-        });
+  put_answer(out, request, port_id, 0, SluiceCommand::kNewSnatConflict,
+             nested(kSnatAttribute, [&](MessageWriter& writer) {
+               if (!conflict) return;
+               writer.put_u16(kConflictKind, static_cast<std::uint16_t>(conflict->kind));
+               writer.put_string(kConflictOther, conflict->other.view());
+               writer.put_bytes(kConflictAddress, sized_bytes(conflict->address));
+             }));
 }
 
 }  // namespace lb::wire
