@@ -14,10 +14,6 @@ using model::ForwardingMethod;
 using net::Protocol;
 using Kind = Verdict::Kind;
 
-constexpr std::uint8_t kSyn = net::kTcpSyn;
-constexpr std::uint8_t kAck = net::kTcpAck;
-constexpr std::uint8_t kRst = net::kTcpRst;
-
 // Processes without what the lab itself allocates for its copies.
 class DirectorNoAllocation : public testing::Test {
  protected:

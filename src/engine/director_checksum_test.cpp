@@ -17,9 +17,6 @@ using model::ForwardingMethod;
 using net::Protocol;
 using Kind = Verdict::Kind;
 
-constexpr std::uint8_t kSyn = net::kTcpSyn;
-constexpr std::uint8_t kAck = net::kTcpAck;
-
 class Checksums : public testing::Test {
  protected:
   // What leaves for `frame`, each checked.

@@ -13,9 +13,6 @@ using namespace test;  // NOLINT(google-build-using-namespace)
 using model::ForwardingMethod;
 using Kind = Verdict::Kind;
 
-constexpr std::uint8_t kSyn = net::kTcpSyn;
-constexpr std::uint8_t kAck = net::kTcpAck;
-
 class Destinations : public testing::Test {
  protected:
   void SetUp() override {
@@ -124,7 +121,7 @@ TEST_F(Destinations, OneOverItsUpperThresholdRestsUntilTheLowerIsPassed) {
   EXPECT_EQ(lab_.process(tcp(client(9), vip(), kSyn)).reason, DropReason::kNoDestination);
   // The first three close; ten seconds later they are gone and one is left, which is below two.
   for (unsigned i = 0; i < 3; ++i) {
-    lab_.process(tcp(server(1), client(1001 + i), net::kTcpRst), kInside);
+    lab_.process(tcp(server(1), client(1001 + i), kRst), kInside);
   }
   lab_.pass(std::chrono::seconds(11));
   EXPECT_EQ(lab_.director.connection_count(), 1U);

@@ -15,9 +15,6 @@ namespace {
 using namespace test;  // NOLINT(google-build-using-namespace)
 using model::ForwardingMethod;
 
-constexpr std::uint8_t kSyn = net::kTcpSyn;
-constexpr std::uint8_t kAck = net::kTcpAck;
-
 void serve(Lab& lab, const model::DestinationSpec& destination) {
   ASSERT_TRUE(lab.director.add_service(service_at(vip())));
   ASSERT_TRUE(lab.director.add_destination(key_of(vip()), destination));

@@ -16,9 +16,6 @@ namespace {
 using namespace test;  // NOLINT(google-build-using-namespace)
 using Kind = Verdict::Kind;
 
-constexpr std::uint8_t kSyn = net::kTcpSyn;
-constexpr std::uint8_t kAck = net::kTcpAck;
-
 /// A client and a server that talk FTP over the director.
 class Ftp {
  public:

@@ -14,7 +14,6 @@ using namespace test;  // NOLINT(google-build-using-namespace)
 using model::MarkRule;
 
 constexpr std::uint32_t kMark = 7;
-constexpr std::uint8_t kSyn = net::kTcpSyn;
 
 model::ServiceKey mark_key(net::Family family = net::Family::kIpv4) {
   return {.family = family,
@@ -112,14 +111,14 @@ TEST_F(DirectorMarks, OnlyThePacketThatOpensAConnectionIsLookedAt) {
   serve();
   ASSERT_TRUE(director.add_mark_rule(web_rule(vip().address)));
   lab.process(tcp(client(), vip(), kSyn));
-  for (int i = 0; i < 5; ++i) lab.process(tcp(client(), vip(), net::kTcpAck, 100));
+  for (int i = 0; i < 5; ++i) lab.process(tcp(client(), vip(), kAck, 100));
   EXPECT_EQ(director.mark_rule(1)->packets, 1U);
   // Nor is one that cannot open any.
-  lab.process(tcp(client(2), vip(), net::kTcpAck));
+  lab.process(tcp(client(2), vip(), kAck));
   EXPECT_EQ(director.mark_rule(1)->packets, 1U);
   // A connection goes on without its rule.
   director.flush_mark_rules();
-  EXPECT_EQ(lab.process(tcp(client(), vip(), net::kTcpAck)).kind, Verdict::Kind::kSend);
+  EXPECT_EQ(lab.process(tcp(client(), vip(), kAck)).kind, Verdict::Kind::kSend);
   EXPECT_EQ(lab.process(tcp(client(3), vip(), kSyn)).kind, Verdict::Kind::kHost);
 }
 

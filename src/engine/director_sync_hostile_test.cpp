@@ -16,10 +16,6 @@ using namespace test;  // NOLINT(google-build-using-namespace)
 using net::Protocol;
 using std::chrono::seconds;
 
-constexpr std::uint8_t kSyn = net::kTcpSyn;
-constexpr std::uint8_t kAck = net::kTcpAck;
-constexpr std::uint8_t kFin = net::kTcpFin;
-
 class NoSockets : public SyncTransport {
  public:
   Result<void> open(const SyncSockets&) noexcept override { return {}; }

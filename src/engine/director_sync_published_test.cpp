@@ -18,8 +18,6 @@ using model::SyncRole;
 using std::chrono::minutes;
 using std::chrono::seconds;
 
-constexpr std::uint8_t kSyn = net::kTcpSyn;
-constexpr std::uint8_t kAck = net::kTcpAck;
 constexpr std::uint16_t kEstablished = 1;
 constexpr std::uint16_t kFinWait = 4;
 

@@ -23,10 +23,6 @@ using std::chrono::milliseconds;
 using std::chrono::minutes;
 using std::chrono::seconds;
 
-constexpr std::uint8_t kSyn = net::kTcpSyn;
-constexpr std::uint8_t kAck = net::kTcpAck;
-constexpr std::uint8_t kFin = net::kTcpFin;
-
 /// Hands messages to another director, and counts.
 class Wire : public SyncTransport {
  public:

@@ -13,9 +13,6 @@ using std::chrono::minutes;
 using std::chrono::seconds;
 using Kind = Verdict::Kind;
 
-constexpr std::uint8_t kSyn = net::kTcpSyn;
-constexpr std::uint8_t kAck = net::kTcpAck;
-
 class Time : public testing::Test {
  protected:
   void SetUp() override {

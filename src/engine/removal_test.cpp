@@ -20,10 +20,6 @@ using model::ForwardingMethod;
 using Kind = Verdict::Kind;
 using std::chrono::seconds;
 
-constexpr std::uint8_t kSyn = net::kTcpSyn;
-constexpr std::uint8_t kAck = net::kTcpAck;
-constexpr std::uint8_t kRst = net::kTcpRst;
-
 /// A client's segment with these numbers.
 Frame segment(const net::Endpoint& from, const net::Endpoint& to, std::uint8_t flags,
               std::uint32_t sequence, std::uint32_t acknowledgement) {
@@ -269,8 +265,8 @@ TEST_F(RemovalTest, TimeoutsOfAService) {
       net::Protocol::kUdp);
   open();
   EXPECT_EQ(lab_.connections().at(0).expires_in, 77U);
-  EXPECT_EQ(say(net::kTcpFin | kAck).kind, Kind::kSend);
-  lab_.process(tcp(server(1), client(), net::kTcpFin | kAck), kInside);
+  EXPECT_EQ(say(kFin | kAck).kind, Kind::kSend);
+  lab_.process(tcp(server(1), client(), kFin | kAck), kInside);
   EXPECT_LE(lab_.connections().at(0).expires_in, 120U);
   lab_.process(udp(client(), vip(53)));
   EXPECT_EQ(count(), 2U);

@@ -8,22 +8,14 @@
 #include "engine/removal.hpp"
 #include "engine/snat.hpp"
 #include "engine/testing/checksum_oracle.hpp"
-#include "engine/testing/lab.hpp"
+#include "engine/testing/snat_lab.hpp"
 
 namespace lb::engine {
 namespace {
 
 using namespace test;  // NOLINT(google-build-using-namespace)
-using net::Protocol;
 
-model::SnatRule rule_of(std::string_view name, std::string_view inside, unsigned length,
-                        std::string_view pool) {
-  model::SnatRule rule;
-  rule.name = name;
-  rule.inside = {.address = ip(inside), .length = static_cast<std::uint8_t>(length)};
-  rule.family = rule.inside.address.family();
-  rule.destination = model::MarkRule::any(rule.family);
-  (void)rule.add({ip(pool), ip(pool)});
+model::SnatRule limited(model::SnatRule rule) {
   rule.ports = {5000, 5003};
   rule.client_limit = 6;
   return rule;
@@ -32,11 +24,9 @@ model::SnatRule rule_of(std::string_view name, std::string_view inside, unsigned
 class Hostile {
  public:
   explicit Hostile(std::uint32_t seed) : random_(seed) {
-    auto fixed = rule_of("fixed", "10.0.0.5", 32, "192.0.2.20");
-    fixed.kind = model::SnatKind::kStatic;
+    auto fixed = limited(fixed_rule(ip("10.0.0.5"), ip("192.0.2.20")));
     fixed.ports = {};
-    rules_ = {rule_of("four", "10.0.0.0", 16, "192.0.2.11"),
-              rule_of("six", "2001:db8:3::", 64, "2001:db8:2::20"), fixed};
+    rules_ = {limited(out4()), limited(out6()), fixed};
     for (const auto& rule : rules_) EXPECT_TRUE(add_snat_rule(lab_.director, rule));
   }
 
@@ -111,17 +101,11 @@ class Hostile {
     switch (below(3)) {
       case 0:
         return udp(from, to, below(64));
-      case 1: {
-        auto made = between(is_v6 ? Protocol::kIcmpv6 : Protocol::kIcmp, from, to);
-        Frame segment(16);
-        segment[0] = static_cast<std::byte>((is_v6 ? 128U : 0U) + below(2) * (is_v6 ? 1U : 8U));
-        net::store(std::span(segment), 4, port_of(5000 + below(4)));
-        seal(made, segment, 2);
-        return build(made, segment);
-      }
+      case 1:
+        return echo(from.address, to.address, below(2) == 0,
+                    static_cast<std::uint16_t>(5000 + below(4)));
       default: {
-        constexpr std::uint8_t kFlags[]{net::kTcpSyn, net::kTcpSyn | net::kTcpAck, net::kTcpAck,
-                                        net::kTcpAck, net::kTcpFin | net::kTcpAck, net::kTcpRst};
+        constexpr std::uint8_t kFlags[]{kSyn, kSyn | kAck, kAck, kAck, kFin | kAck, kRst};
         return tcp(from, to, kFlags[below(6)], below(64));
       }
     }

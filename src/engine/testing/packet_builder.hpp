@@ -13,6 +13,11 @@
 
 namespace lb::engine::test {
 
+inline constexpr std::uint8_t kFin = net::kTcpFin;
+inline constexpr std::uint8_t kSyn = net::kTcpSyn;
+inline constexpr std::uint8_t kRst = net::kTcpRst;
+inline constexpr std::uint8_t kAck = net::kTcpAck;
+
 inline net::IpAddress ip(std::string_view text) { return net::IpAddress::from_text(text).value(); }
 
 inline net::Port port_of(unsigned number) {
