@@ -20,6 +20,7 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tests" / "e2e"))
 
+from cluster import FLAG, HOST, INSIDE, LENGTH, bracketed, server_address  # noqa: E402
 from lab import BIN, Failure, Lab, Sluiced, execute, wait_until  # noqa: E402,F401
 
 PORT = 80
@@ -30,21 +31,9 @@ CLIENT = {4: "192.0.2.254", 6: "2001:db8:1::fe"}
 DIRECTOR = {4: "192.0.2.1", 6: "2001:db8:1::1"}
 OUTSIDE = {4: "192.0.2.0/24", 6: "2001:db8:1::/64"}
 VIP = {4: "192.0.2.10", 6: "2001:db8:1::10"}
-INSIDE = {4: "10.0.0.1", 6: "2001:db8:2::1"}
-LENGTH = {4: 24, 6: 64}
-HOST = {4: 32, 6: 128}
-METHODS = {"nat": "-m", "dr": "-g", "tun": "-i"}
 ETHERNET, UDP = 14, 8
 IP = {4: 20, 6: 40}
 GENERATOR_CPU = 0
-
-
-def server_address(number, family):
-    return f"10.0.0.{10 + number}" if family == 4 else f"2001:db8:2::{10 + number}"
-
-
-def bracketed(address):
-    return f"[{address}]" if ":" in address else address
 
 
 def build(*targets):
@@ -293,7 +282,7 @@ class Sluice(Subject):
         self.daemon.ipvsadm(f"-A -u {virtual} -s rr")
         for number in range(1, SERVERS + 1):
             real = f"{bracketed(server_address(number, self.family))}:{PORT}"
-            self.daemon.ipvsadm(f"-a -u {virtual} -r {real} {METHODS[self.method]}")
+            self.daemon.ipvsadm(f"-a -u {virtual} -r {real} {FLAG[self.method]}")
 
     def counter(self, name):
         status = self.director.attempt(BIN / "sluice", "status", "--all").stdout
