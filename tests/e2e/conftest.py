@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The `lab` fixture: a fresh network for each test, removed after it, dumped if it failed."""
+"""Fixtures: `lab`, a fresh network for each test, removed after it, dumped if it failed; and what
+several files put into it."""
 
 import os
 import signal
@@ -38,3 +39,12 @@ def lab(request, tmp_path):
     yield made
     left = made.close()
     assert not left, f"left behind: {', '.join(left)}"
+
+
+@pytest.fixture
+def director(lab):
+    """A node with one interface, and nothing behind it."""
+    node = lab.node("director")
+    lab.connect(node, "eth0", lab.bridge("ext"))
+    node.address("eth0", "198.51.100.1/24", "198.51.100.10/32")
+    return node

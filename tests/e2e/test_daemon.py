@@ -7,18 +7,8 @@ import signal
 import subprocess
 import time
 
-import pytest
 from cluster import VIP, Cluster
 from lab import BIN, Sluiced, wait_until
-
-
-@pytest.fixture
-def director(lab):
-    """A node with one interface, and nothing behind it."""
-    node = lab.node("director")
-    lab.connect(node, "eth0", lab.bridge("ext"))
-    node.address("eth0", "198.51.100.1/24", "198.51.100.10/32")
-    return node
 
 
 def refusal(node, *words, **options):

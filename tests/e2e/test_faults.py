@@ -16,14 +16,6 @@ LIMITED = ["setpriv", "--bounding-set", "-ipc_lock,-sys_resource", "--inh-caps",
            "-ipc_lock,-sys_resource"]
 
 
-@pytest.fixture
-def director(lab):
-    node = lab.node("director")
-    lab.connect(node, "eth0", lab.bridge("ext"))
-    node.address("eth0", "198.51.100.1/24", "198.51.100.10/32")
-    return node
-
-
 def test_killed_at_any_stage_of_the_start(lab):
     """SIGKILL after 0, 40, 80 ... ms: the next start is not hindered, and the host works. A machine
     that needs more than two seconds for a start gets larger steps."""

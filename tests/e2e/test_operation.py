@@ -12,14 +12,6 @@ from cluster import VIP, Cluster
 from lab import BIN, Sluiced, wait_until
 
 
-@pytest.fixture
-def director(lab):
-    node = lab.node("director")
-    lab.connect(node, "eth0", lab.bridge("ext"))
-    node.address("eth0", "198.51.100.1/24", "198.51.100.10/32")
-    return node
-
-
 def log_of(sluiced):
     return sluiced.log.read_text()
 
