@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which of the host's own packets the tc program on an interface's egress catches for the engine.
-#include <bpf/bpf.h>
 #include <gtest/gtest.h>
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
@@ -15,6 +14,7 @@
 #include "datapath/steer_program.hpp"
 #include "datapath/steering_maps.hpp"
 #include "frame_builder.hpp"
+#include "program_run.hpp"
 
 namespace lb::tests {
 namespace {
@@ -24,10 +24,6 @@ using datapath::SteeringMaps;
 using datapath::SteerProgram;
 using Side = engine::SteeredEndpoint::Side;
 
-constexpr std::uint32_t kIpv4 = 0x0800;
-constexpr std::uint32_t kIpv6 = 0x86dd;
-constexpr std::uint8_t kTcp = 6;
-constexpr std::uint8_t kUdp = 17;
 constexpr auto kClient = "198.51.100.7";
 constexpr auto kVirtual = "192.0.2.10";
 constexpr auto kReal = "10.0.0.1";
@@ -70,23 +66,13 @@ class CatchAnswers : public ::testing::Test {
     __sk_buff context{};
     context.ifindex = loopback_;
     context.ingress_ifindex = came_in_by;
-    Bytes out(frame.size() + 512);
-    bpf_test_run_opts options{};
-    options.sz = sizeof(options);
-    options.data_in = frame.data();
-    options.data_size_in = static_cast<std::uint32_t>(frame.size());
-    options.data_out = out.data();
-    options.data_size_out = static_cast<std::uint32_t>(out.size());
-    options.ctx_in = &context;
-    options.ctx_size_in = sizeof(context);
     const auto before = program_->counters()[STEER_FROM_HOST];
-    const int error = ::bpf_prog_test_run_opts(program_->catch_program(), &options);
-    EXPECT_EQ(error, 0) << std::strerror(-error);
-    out.resize(options.data_size_out);
-    EXPECT_EQ(out, frame);
-    const bool is_redirected = options.retval == TC_ACT_REDIRECT;
+    const auto result =
+        run_program(program_->catch_program(), frame, std::as_bytes(std::span(&context, 1)));
+    EXPECT_EQ(result.frame, frame);
+    const bool is_redirected = result.action == TC_ACT_REDIRECT;
     if (!is_redirected) {
-      EXPECT_EQ(static_cast<int>(options.retval), TC_ACT_UNSPEC);
+      EXPECT_EQ(static_cast<int>(result.action), TC_ACT_UNSPEC);
     }
     EXPECT_EQ(program_->counters()[STEER_FROM_HOST] - before, is_redirected ? 1U : 0U);
     return is_redirected;
@@ -97,22 +83,17 @@ class CatchAnswers : public ::testing::Test {
   unsigned loopback_ = 0;
 };
 
-Bytes frame4(std::string_view from, std::string_view to, std::uint8_t protocol,
-             const Bytes& payload, std::uint32_t fragment = 0) {
-  return ethernet(kIpv4, ipv4(from, to, protocol, payload, fragment));
-}
-
 TEST_F(CatchAnswers, OfServersOnTheDirector) {
   serve();
   const auto answer = ports(8080, 40000);
   EXPECT_TRUE(is_caught(frame4(kReal, kClient, kTcp, answer)));
-  EXPECT_TRUE(is_caught(ethernet(kIpv6, ipv6(kReal6, kClient6, kTcp, answer))));
+  EXPECT_TRUE(is_caught(frame6(kReal6, kClient6, kTcp, answer)));
   EXPECT_TRUE(is_caught(tagged(frame4(kReal, kClient, kTcp, answer))));
   EXPECT_TRUE(is_caught(frame4(kVirtual, kClient, kTcp, ports(80, 40000)))) << "direct routing";
   EXPECT_TRUE(is_caught(frame4(kReal, kClient, kUdp, Bytes(64), 0x2000))) << "fragment";
   EXPECT_TRUE(is_caught(frame4(kReal, kClient, kUdp, Bytes(64), 7))) << "later fragment";
   const auto request = ipv4(kClient, kReal, kTcp, ports(40000, 8080));
-  EXPECT_TRUE(is_caught(frame4(kReal, kClient, 1, icmp(3, 3, request)))) << "nobody listens";
+  EXPECT_TRUE(is_caught(frame4(kReal, kClient, kIcmp, icmp(3, 3, request)))) << "nobody listens";
 }
 
 TEST_F(CatchAnswers, NothingElse) {
@@ -123,7 +104,7 @@ TEST_F(CatchAnswers, NothingElse) {
   EXPECT_FALSE(is_caught(frame4(kReal, kClient, kUdp, answer))) << "another protocol";
   EXPECT_FALSE(is_caught(frame4("10.0.0.2", kClient, kTcp, answer))) << "another address";
   EXPECT_FALSE(is_caught(frame4(kClient, kReal, kTcp, ports(40000, 8080)))) << "to a server";
-  EXPECT_FALSE(is_caught(frame4(kReal, kClient, 1, icmp(0, 0, Bytes(32))))) << "echo reply";
+  EXPECT_FALSE(is_caught(frame4(kReal, kClient, kIcmp, icmp(0, 0, Bytes(32))))) << "echo reply";
   EXPECT_FALSE(is_caught(ethernet(0x0806, Bytes(28)))) << "ARP";
   EXPECT_FALSE(is_caught(frame4(kReal, kClient, kTcp, Bytes(2)))) << "cut off";
 }

@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// The XDP program, run by the kernel on one frame.
+// The XDP program and its fast path, run by the kernel on one frame.
 #pragma once
 
-#include <bpf/bpf.h>
-#include <gtest/gtest.h>
-#include <linux/bpf.h>
-
-#include <cstring>
+#include <cstddef>
+#include <utility>
 
 #include "datapath/steer_program.hpp"
 #include "engine/testing/packet_builder.hpp"
+#include "program_run.hpp"
 
 namespace lb::tests {
 
@@ -32,28 +30,15 @@ inline void forget_identification(Frame& frame) {
   for (const auto at : {18U, 19U, 24U, 25U}) frame[at] = std::byte{0};
 }
 
-struct RunResult {
-  std::uint32_t action = 0;
+struct RunResult : ProgramRun<Frame> {
   bool is_forwarded = false;
-  Frame frame;
 };
 
 /// Whether the frame was forwarded is told by the counters: nothing else may count meanwhile.
 inline RunResult run(datapath::SteerProgram& program, const Frame& frame) {
-  RunResult result;
-  result.frame.resize(frame.size() + 512);
-  bpf_test_run_opts options{};
-  options.sz = sizeof(options);
-  options.data_in = frame.data();
-  options.data_size_in = static_cast<std::uint32_t>(frame.size());
-  options.data_out = result.frame.data();
-  options.data_size_out = static_cast<std::uint32_t>(result.frame.size());
   const auto before = program.counters()[STEER_FORWARDED];
-  const int error = ::bpf_prog_test_run_opts(program.xdp_program(), &options);
-  EXPECT_EQ(error, 0) << std::strerror(-error);
-  result.action = options.retval;
+  RunResult result{run_program(program.xdp_program(), frame)};
   result.is_forwarded = program.counters()[STEER_FORWARDED] != before;
-  result.frame.resize(options.data_size_out);
   return result;
 }
 

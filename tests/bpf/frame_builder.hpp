@@ -12,6 +12,14 @@ namespace lb::tests {
 
 using Bytes = std::vector<std::uint8_t>;
 
+constexpr std::uint32_t kIpv4 = 0x0800;
+constexpr std::uint32_t kIpv6 = 0x86dd;
+constexpr std::uint8_t kIcmp = 1;
+constexpr std::uint8_t kTcp = 6;
+constexpr std::uint8_t kUdp = 17;
+constexpr std::uint8_t kEsp = 50;
+constexpr std::uint8_t kIcmpv6 = 58;
+
 inline Bytes operator+(Bytes a, const Bytes& b) {
   a.insert(a.end(), b.begin(), b.end());
   return a;
@@ -61,6 +69,16 @@ inline Bytes ipv6(std::string_view source, std::string_view destination, std::ui
                   const Bytes& payload) {
   return Bytes{0x60, 0, 0, 0} + be16(static_cast<std::uint32_t>(payload.size())) + Bytes{next, 64} +
          address_bytes(source) + address_bytes(destination) + payload;
+}
+
+inline Bytes frame4(std::string_view from, std::string_view to, std::uint8_t protocol,
+                    const Bytes& payload, std::uint32_t fragment = 0) {
+  return ethernet(kIpv4, ipv4(from, to, protocol, payload, fragment));
+}
+
+inline Bytes frame6(std::string_view from, std::string_view to, std::uint8_t next,
+                    const Bytes& payload) {
+  return ethernet(kIpv6, ipv6(from, to, next, payload));
 }
 
 /// Hop-by-hop, routing or destination options header of 8 bytes.

@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // What XDP does with packets of new flows while no engine takes them, as the kernel runs it, and
 // what the next engine makes of it.
-#include <bpf/bpf.h>
 #include <gtest/gtest.h>
 #include <linux/bpf.h>
 #include <unistd.h>
 
 #include <chrono>
-#include <cstring>
 #include <map>
 
 #include "datapath/steer_program.hpp"
 #include "datapath/steering_maps.hpp"
 #include "engine/testing/lab.hpp"
+#include "program_run.hpp"
 
 namespace lb::tests {
 namespace {
@@ -78,25 +77,7 @@ class StandIn : public ::testing::Test {
     lab_.director.advance(lab_.now);
   }
 
-  struct Run {
-    std::uint32_t action = 0;
-    Frame frame;
-  };
-  Run run(const Frame& frame) {
-    Run result;
-    result.frame.resize(frame.size() + 256);
-    bpf_test_run_opts options{};
-    options.sz = sizeof(options);
-    options.data_in = frame.data();
-    options.data_size_in = static_cast<std::uint32_t>(frame.size());
-    options.data_out = result.frame.data();
-    options.data_size_out = static_cast<std::uint32_t>(result.frame.size());
-    const int error = ::bpf_prog_test_run_opts(program_->xdp_program(), &options);
-    EXPECT_EQ(error, 0) << std::strerror(-error);
-    result.action = options.retval;
-    result.frame.resize(options.data_size_out);
-    return result;
-  }
+  ProgramRun<Frame> run(const Frame& frame) { return run_program(program_->xdp_program(), frame); }
   /// The number of the server that XDP sent a frame to; 0: to none.
   unsigned server_of(const Frame& frame) {
     const auto result = run(frame);

@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which packets the XDP program steers to the engine, and which it leaves to the host. The kernel
 // runs the program; no engine listens, so a steered packet must be dropped and never passed.
-#include <bpf/bpf.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <linux/bpf.h>
 #include <unistd.h>
 
-#include <cstring>
 #include <random>
 
 #include "datapath/steer_program.hpp"
 #include "datapath/steering_maps.hpp"
 #include "frame_builder.hpp"
 #include "net/parse.hpp"
+#include "program_run.hpp"
 
 namespace lb::tests {
 namespace {
@@ -21,14 +20,6 @@ namespace {
 using datapath::SteeringMaps;
 using datapath::SteerProgram;
 using Side = engine::SteeredEndpoint::Side;
-
-constexpr std::uint32_t kIpv4 = 0x0800;
-constexpr std::uint32_t kIpv6 = 0x86dd;
-constexpr std::uint8_t kIcmp = 1;
-constexpr std::uint8_t kTcp = 6;
-constexpr std::uint8_t kUdp = 17;
-constexpr std::uint8_t kEsp = 50;
-constexpr std::uint8_t kIcmpv6 = 58;
 
 constexpr auto kClient = "198.51.100.7";
 constexpr auto kVirtual = "192.0.2.10";
@@ -72,24 +63,7 @@ class Steer : public ::testing::Test {
     add(Side::kReal, kTcp, kReal6, 8080);
   }
 
-  struct Run {
-    std::uint32_t action = 0;
-    Bytes frame;
-  };
-  Run run(const Bytes& frame) {
-    Run result{.action = 0, .frame = Bytes(frame.size() + 512)};
-    bpf_test_run_opts options{};
-    options.sz = sizeof(options);
-    options.data_in = frame.data();
-    options.data_size_in = static_cast<std::uint32_t>(frame.size());
-    options.data_out = result.frame.data();
-    options.data_size_out = static_cast<std::uint32_t>(result.frame.size());
-    const int error = ::bpf_prog_test_run_opts(program_->xdp_program(), &options);
-    EXPECT_EQ(error, 0) << std::strerror(-error);
-    result.action = options.retval;
-    result.frame.resize(options.data_size_out);
-    return result;
-  }
+  ProgramRun<Bytes> run(const Bytes& frame) { return run_program(program_->xdp_program(), frame); }
 
   /// What the program decided about `frame`, by the counter that moved. Checks the action.
   int decision(const Bytes& frame) {
@@ -122,14 +96,6 @@ class Steer : public ::testing::Test {
   std::unique_ptr<SteerProgram> program_;
   std::unique_ptr<SteeringMaps> maps_;
 };
-
-Bytes frame4(std::string_view from, std::string_view to, std::uint8_t protocol,
-             const Bytes& payload, std::uint32_t fragment = 0) {
-  return ethernet(kIpv4, ipv4(from, to, protocol, payload, fragment));
-}
-Bytes frame6(std::string_view from, std::string_view to, std::uint8_t next, const Bytes& payload) {
-  return ethernet(kIpv6, ipv6(from, to, next, payload));
-}
 
 engine::SnatPrefix prefix(std::string_view address, unsigned length) {
   engine::SnatPrefix made;
