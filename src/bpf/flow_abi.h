@@ -18,7 +18,7 @@
 #endif
 
 enum {
-  FLOW_LAYOUT = 3, /* raised with every change of this file */
+  FLOW_LAYOUT = 3, /* raised with every change that memory of before does not bear */
   FLOW_SLOTS4 = 4, /* in a bucket of one cache line */
   FLOW_SLOTS6 = 2,
   FLOW_ENDS = 65536, /* numbers of endpoints; 0 is none */
@@ -147,10 +147,11 @@ struct flow_settings {
   __u64 secret[2]; /* of the hashes */
   __u32 buckets4;
   __u32 buckets6;
-  __u32 targets; /* counters of a CPU */
-  __u32 cpus;    /* that have counters */
-  __u64 alive;   /* when the engine ran last, in 2^FLOW_ALIVE_SHIFT ns */
-  __u64 reserved[2];
+  __u32 targets;   /* counters of a CPU */
+  __u32 cpus;      /* that have counters */
+  __u64 alive;     /* when the engine ran last, in 2^FLOW_ALIVE_SHIFT ns */
+  __u64 tick;      /* ns from one jiffy to the next */
+  __u64 tick_zero; /* CLOCK_MONOTONIC at jiffy 0, modulo 2^64 */
 };
 
 #ifdef __cplusplus

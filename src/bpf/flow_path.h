@@ -45,7 +45,7 @@ static __always_inline int answer_from(struct xdp_md* ctx, const struct flow_set
       !translate(&frame, packet, is_ipv6, true, end->address, end->port)) {
     return XDP_DROP;
   }
-  note_use(packet);
+  note_use(settings, packet);
   count_flow(settings, packet);
   return leave_by(ctx, hop, is_ipv6);
 }
@@ -75,7 +75,7 @@ static __always_inline int forward_local(struct xdp_md* ctx, const struct flow_s
   if (!is_plain(&frame, settings, packet, is_ipv6, is_rewritten)) return FLOW_NOT_FORWARDED;
   if (is_rewritten && !translate(&frame, packet, is_ipv6, false, target->address, target->port))
     return XDP_DROP;
-  note_use(packet);
+  note_use(settings, packet);
   count_flow(settings, packet);
   return XDP_PASS;
 }
@@ -98,7 +98,7 @@ static __always_inline int forward_inward(struct xdp_md* ctx, const struct flow_
       !translate(&frame, packet, is_ipv6, false, end.address, end.port)) {
     return XDP_DROP;
   }
-  note_use(packet);
+  note_use(settings, packet);
   count_flow(settings, packet);
   return leave_by(ctx, &hop, is_ipv6);
 }
@@ -130,7 +130,7 @@ static __always_inline int forward_request(struct xdp_md* ctx, const struct flow
     if (!encapsulate(ctx, packet, &target, is_ipv6)) return XDP_DROP;
     leaves_as_ipv6 = target.family == AF_INET6;
   }
-  note_use(packet);
+  note_use(settings, packet);
   count_flow(settings, packet);
   return leave_by(ctx, &hop, leaves_as_ipv6);
 }

@@ -140,6 +140,21 @@ static __always_inline bool is_real(struct steer_endpoint* end, __u32 flags) {
   return bpf_map_lookup_elem(&real_ends, end);
 }
 
+/* Functions that are not static: the verifier looks at each of them once, whatever is known where
+ * it is called, and forgets afterwards which way was taken in it. */
+__noinline bool read_frame(struct xdp_md* ctx, struct headers* h, __be16* protocol) {
+  if (!ctx || !h || !protocol) return false;
+  struct linear frame = LINEAR(ctx);
+  return read_headers(&frame, h, protocol);
+}
+
+__noinline bool read_frame_of_host(struct __sk_buff* skb, struct headers* h) {
+  if (!skb || !h) return false;
+  struct linear frame = LINEAR(skb);
+  __be16 protocol = 0;
+  return read_headers(&frame, h, &protocol);
+}
+
 /* True for an ICMP error about an answer of a virtual endpoint, about a packet on its way to a real
  * endpoint, or about a tunnel packet (only the engine can tell whose). */
 static __always_inline int concerns(const struct linear* frame, __u32 offset, __u32 family) {
@@ -152,14 +167,13 @@ static __always_inline int concerns(const struct linear* frame, __u32 offset, __
          is_real(&h.destination, address_flags(&h.destination));
 }
 
-/* Subprograms of their own: the verifier then walks over the embedded headers once. */
-static __noinline int concerns_embedded(struct xdp_md* ctx, __u32 offset, __u32 family) {
+__noinline int concerns_embedded(struct xdp_md* ctx, __u32 offset, __u32 family) {
   if (!ctx) return 0;
   struct linear frame = LINEAR(ctx);
   return concerns(&frame, offset, family);
 }
 
-static __noinline int concerns_embedded_of_host(struct __sk_buff* skb, __u32 offset, __u32 family) {
+__noinline int concerns_embedded_of_host(struct __sk_buff* skb, __u32 offset, __u32 family) {
   if (!skb) return 0;
   struct linear frame = LINEAR(skb);
   return concerns(&frame, offset, family);
@@ -186,7 +200,7 @@ static __always_inline bool is_translated(const struct linear* frame, const stru
 }
 
 /* Why a packet that concerns no service goes to the engine. */
-static __noinline enum steer_counter classify_snat(struct xdp_md* ctx, struct headers* h) {
+__noinline int classify_snat(struct xdp_md* ctx, struct headers* h) {
   if (!ctx || !h) return STEER_PASSED;
   struct linear frame = LINEAR(ctx);
   __u8* link = bytes_at(&frame, 0, sizeof(struct ethhdr));
@@ -205,10 +219,11 @@ static __noinline enum steer_counter classify_snat(struct xdp_md* ctx, struct he
 }
 
 /* Why a packet goes to the engine; STEER_PASSED: no service is concerned. */
-static __always_inline enum steer_counter classify(struct xdp_md* ctx, const struct linear* frame,
-                                                   struct headers* h) {
+__noinline int classify(struct xdp_md* ctx, struct headers* h) {
+  if (!ctx || !h) return STEER_PASSED;
+  struct linear frame = LINEAR(ctx);
   if (is_icmp(h) && !h->fragment && !h->unreadable) {
-    __u8* type = bytes_at(frame, h->payload, 8);
+    __u8* type = bytes_at(&frame, h->payload, 8);
     if (!type || !is_icmp_error(h, *type)) return STEER_PASSED;
     if (concerns_embedded(ctx, h->payload + 8, h->source.family)) return STEER_ICMP_ERROR;
     return STEER_PASSED;
@@ -218,7 +233,7 @@ static __always_inline enum steer_counter classify(struct xdp_md* ctx, const str
   if (!to && !from) return STEER_PASSED;
   /* All fragments of a packet must meet in one place, and only the first has ports. */
   if (h->fragment) return STEER_FRAGMENT;
-  if (h->unreadable || !read_ports(frame, h)) return STEER_ODD;
+  if (h->unreadable || !read_ports(&frame, h)) return STEER_ODD;
   if (is_virtual(&h->destination, to)) return STEER_TO_VIRTUAL;
   if (is_real(&h->source, from)) return STEER_FROM_REAL;
   return STEER_PASSED;
@@ -272,18 +287,42 @@ static __always_inline bool is_without_engine(const struct linear* frame, const 
   return turn < STAND_IN_TURNS && !has_turn(scratch, turn, interval);
 }
 
-static __always_inline int punt(struct xdp_md* ctx, const struct linear* frame,
-                                const struct headers* h, enum steer_counter why) {
+enum { STAND_IN4 = 0x100, STAND_IN6 = 0x101 }; /* beside the actions: a tail call is wanted */
+
+static __always_inline int punt(struct xdp_md* ctx, const struct headers* h,
+                                enum steer_counter why) {
   count(why);
-  if (!is_without_engine(frame, h, why)) {
+  struct linear frame = LINEAR(ctx); /* read anew: calls forget what is known of the frame */
+  if (!is_without_engine(&frame, h, why)) {
     int action = hand_over(ctx);
     if (action == XDP_REDIRECT) return action;
     struct stand_in_scratch* scratch = entry_of(&stand_in_scratches, 0);
     if (scratch) scratch->is_alone = true;
   }
-  bpf_tail_call(ctx, &stand_ins, h->source.family == AF_INET6);
-  count(STEER_DROP_NO_SOCKET);
-  return XDP_DROP;
+  return h->source.family == AF_INET6 ? STAND_IN6 : STAND_IN4;
+}
+
+/* What is not forwarded: the engine's, or the host's. An action, or which program is to stand in
+ * for the engine: the stack of this one is too large for a tail call from here. */
+__noinline int steer_others(struct xdp_md* ctx) {
+  if (!ctx) return XDP_ABORTED;
+  struct headers h = {};
+  __be16 protocol = 0;
+  bool readable = read_frame(ctx, &h, &protocol);
+  struct linear frame = LINEAR(ctx);
+  if (protocol == bpf_htons(STEER_RETURN_PROTOCOL) && is_returned(ctx, &frame)) {
+    count(STEER_RETURNED);
+    return XDP_PASS;
+  }
+  enum steer_counter why = readable ? classify(ctx, &h) : STEER_PASSED;
+  __u32 first = 0;
+  __u32* has_snat = bpf_map_lookup_elem(&snat_in_use, &first);
+  if (why == STEER_PASSED && readable && has_snat && *has_snat) why = classify_snat(ctx, &h);
+  if (why == STEER_PASSED) {
+    count(STEER_PASSED);
+    return XDP_PASS;
+  }
+  return punt(ctx, &h, why);
 }
 
 SEC("xdp.frags")
@@ -293,23 +332,11 @@ int steer(struct xdp_md* ctx) {
     count(STEER_FORWARDED);
     return action;
   }
-  struct linear frame = LINEAR(ctx);
-  struct headers h = {};
-  __be16 protocol = 0;
-  bool readable = read_headers(&frame, &h, &protocol);
-  if (protocol == bpf_htons(STEER_RETURN_PROTOCOL) && is_returned(ctx, &frame)) {
-    count(STEER_RETURNED);
-    return XDP_PASS;
-  }
-  enum steer_counter why = readable ? classify(ctx, &frame, &h) : STEER_PASSED;
-  __u32 first = 0;
-  __u32* has_snat = bpf_map_lookup_elem(&snat_in_use, &first);
-  if (why == STEER_PASSED && readable && has_snat && *has_snat) why = classify_snat(ctx, &h);
-  if (why == STEER_PASSED) {
-    count(STEER_PASSED);
-    return XDP_PASS;
-  }
-  return punt(ctx, &frame, &h, why);
+  action = steer_others(ctx);
+  if (action < STAND_IN4) return action;
+  bpf_tail_call(ctx, &stand_ins, action - STAND_IN4);
+  count(STEER_DROP_NO_SOCKET);
+  return XDP_DROP;
 }
 
 static __always_inline int stand_in(struct xdp_md* ctx, bool is_ipv6) {
@@ -341,6 +368,16 @@ int stand_in4(struct xdp_md* ctx) { return stand_in(ctx, false); }
 SEC("xdp.frags")
 int stand_in6(struct xdp_md* ctx) { return stand_in(ctx, true); }
 
+/* Run once by the loader, which has set the length of a tick: says when jiffy 0 was. */
+SEC("xdp")
+int set_clock(struct xdp_md* ctx) {
+  (void)ctx;
+  struct flow_settings* settings = entry_of(&flow_table_settings, 0);
+  if (!settings) return XDP_ABORTED;
+  settings->tick_zero = bpf_ktime_get_coarse_ns() - bpf_jiffies64() * settings->tick;
+  return XDP_PASS;
+}
+
 /* True if the engine must see what the host itself sends: answers of a real server on the director
  * (from a real endpoint with NAT, from the virtual address without), and ICMP errors about them. */
 static __always_inline bool is_answer_of_host(struct __sk_buff* skb, const struct linear* frame,
@@ -371,10 +408,9 @@ int catch_answers(struct __sk_buff* skb) {
   __u32 first = 0;
   __u32* device = bpf_map_lookup_elem(&host_device, &first);
   if (!interface || !device) return TC_ACT_UNSPEC;
-  struct linear frame = LINEAR(skb);
   struct headers h = {};
-  __be16 protocol = 0;
-  if (!read_headers(&frame, &h, &protocol)) return TC_ACT_UNSPEC;
+  if (!read_frame_of_host(skb, &h)) return TC_ACT_UNSPEC;
+  struct linear frame = LINEAR(skb);
   if (!is_answer_of_host(skb, &frame, &h)) return TC_ACT_UNSPEC;
   count(STEER_FROM_HOST);
   skb->queue_mapping = interface->host_queue;

@@ -8,10 +8,12 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
 
 #include "steer.skel.h"
 
@@ -104,6 +106,25 @@ Outcome<void> pin_devices(const bpf_object& object, const Pins& pins) {
   return {};
 }
 
+/// Tells the program how its jiffies and CLOCK_MONOTONIC belong together.
+Outcome<void> set_clock(const steer_bpf& object, flow_settings& settings) {
+  timespec tick{};  // coarse clocks move with jiffies
+  if (::clock_getres(CLOCK_MONOTONIC_COARSE, &tick) != 0) {
+    return system_failure("cannot ask for the length of a tick", errno);
+  }
+  settings.tick =
+      static_cast<__u64>(tick.tv_sec) * 1'000'000'000 + static_cast<__u64>(tick.tv_nsec);
+  std::array<std::uint8_t, 64> frame{};
+  bpf_test_run_opts options{};
+  options.sz = sizeof(options);
+  options.data_in = frame.data();
+  options.data_size_in = frame.size();
+  if (::bpf_prog_test_run_opts(bpf_program__fd(object.progs.set_clock), &options) != 0) {
+    return system_failure("cannot run the program that sets the clock", errno);
+  }
+  return {};
+}
+
 }  // namespace
 
 Outcome<std::unique_ptr<SteerProgram>> SteerProgram::load(std::uint32_t endpoints,
@@ -149,6 +170,9 @@ Outcome<std::unique_ptr<SteerProgram>> SteerProgram::load(std::uint32_t endpoint
   auto maps = FlowMaps::map(object);
   if (!maps) return tl::unexpected(maps.error());
   program->flow_maps_ = std::move(*maps);
+  if (auto set = set_clock(object, *program->flow_memory().settings); !set) {
+    return tl::unexpected(set.error());
+  }
   return program;
 }
 

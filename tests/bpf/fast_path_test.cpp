@@ -272,6 +272,34 @@ TEST_F(FastPath, FollowsANeighbourThatMoves) {
   EXPECT_TRUE(send(request(kind, client)));
 }
 
+/// XDP counts jiffies, the engine CLOCK_MONOTONIC: what the one writes the other can read.
+TEST_F(FastPath, WritesAgesByTheClockOfTheEngine) {
+  const auto& kind = kinds_.front();
+  const auto client = client_of(kind, 40000);
+  open(kind, client);
+  constexpr auto kOld = std::uint64_t{0x1234} << 48U;
+  for (auto& bucket : program_->flow_memory().flows4) {
+    for (auto& slot : bucket.slots) slot.words = (slot.words << 16U >> 16U) | kOld;
+  }
+  const auto age_now = [] {
+    const auto now = std::chrono::steady_clock::now().time_since_epoch();
+    return flow_age_at(static_cast<std::uint64_t>(now / std::chrono::nanoseconds(1)));
+  };
+  const auto before = age_now();
+  ASSERT_TRUE(send(request(kind, client)));
+  const auto after = age_now();
+  std::size_t written = 0;
+  for (const auto& bucket : program_->flow_memory().flows4) {
+    for (const auto& slot : bucket.slots) {
+      const auto age = flow_age_of(slot.words);
+      if (slot.key == 0 || age == flow_age_of(kOld)) continue;
+      EXPECT_LE((age - before + 1) & 0xffffU, ((after - before) & 0xffffU) + 1);  // a tick early
+      ++written;
+    }
+  }
+  EXPECT_EQ(written, 1U);
+}
+
 TEST_F(FastPath, IsOffWhenAsked) {
   const auto& kind = kinds_.front();
   const auto client = client_of(kind, 40000);

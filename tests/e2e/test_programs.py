@@ -71,7 +71,8 @@ def test_iperf3(lab, method):
     for family in (4, 6):
         cluster.add_service(family, port=IPERF_PORT)
         for reverse in ([], ["--reverse"]):
-            # The server may not have ended the test before yet; then it says that it is busy.
+            # The server may not have ended the test before yet; then it says that it is busy, or
+            # does not listen for a moment.
             def attempt(words=reverse, address=VIP[family]):
                 done = cluster.client.attempt("iperf3", "--client", address, "--port", IPERF_PORT,
                                               "--time", 1, "--json", *words, timeout=30)
