@@ -2,7 +2,6 @@
 #include "daemon/options.hpp"
 
 #include <fmt/format.h>
-#include <getopt.h>
 
 #include <array>
 #include <charconv>
@@ -11,10 +10,12 @@
 #include <utility>
 #include <vector>
 
+#include "host/long_options.hpp"
+
 namespace lb::daemon {
 namespace {
 
-enum Flag : int {
+enum Flag : char {
   kConfig = 'c',
   kInterface = 'i',
   kTableSize = 't',
@@ -28,7 +29,7 @@ enum Flag : int {
   kHelp = 'h',
 };
 
-constexpr std::array kLongOptions{
+constexpr std::array kOptions{
     option{"config", required_argument, nullptr, kConfig},
     option{"interface", required_argument, nullptr, kInterface},
     option{"table-size", required_argument, nullptr, kTableSize},
@@ -40,10 +41,7 @@ constexpr std::array kLongOptions{
     option{"log-format", required_argument, nullptr, kLogFormat},
     option{"version", no_argument, nullptr, kVersion},
     option{"help", no_argument, nullptr, kHelp},
-    option{nullptr, 0, nullptr, 0},
 };
-
-constexpr const char* kShortOptions = ":c:i:t:g:r:x:p:l:f:Vh";
 
 using Change = std::function<tl::expected<void, std::string>(Configuration&)>;
 
@@ -74,7 +72,7 @@ tl::expected<std::int32_t, std::string> parse_switch(std::string_view text) {
 }
 
 /// What `flag` with `value` changes in the configuration.
-Change change_of(int flag, const std::string& value) {
+Change change_of(char flag, const std::string& value) {
   switch (flag) {
     case kTableSize:
       return set_parsed(
@@ -128,35 +126,20 @@ tl::expected<Configuration, std::string> combine(const std::string& file,
 }  // namespace
 
 tl::expected<Options, std::string> parse_options(std::span<const std::string> arguments) {
-  std::vector<std::string> words(arguments.begin(), arguments.end());
-  std::vector<char*> argv;
-  for (auto& word : words) argv.push_back(word.data());
-  argv.push_back(nullptr);
-
   Options options;
   std::string file;
   std::vector<std::string> interfaces;
   std::vector<Change> changes;
-  optind = 0;  // glibc: start anew
-  opterr = 0;
-  int flag = 0;
-  const auto argc = static_cast<int>(words.size());
-  while ((flag = getopt_long(argc, argv.data(), kShortOptions, kLongOptions.data(), nullptr)) !=
-         -1) {
-    const std::string value = optarg == nullptr ? "" : optarg;
-    switch (flag) {
+  host::LongOptions reader({arguments.begin(), arguments.end()}, kOptions);
+  while (const auto flag = reader.next()) {
+    const auto value = reader.value();
+    switch (*flag) {
       case kHelp:
         options.action = Options::Action::kShowHelp;
         return options;
       case kVersion:
         options.action = Options::Action::kShowVersion;
         return options;
-      case ':':
-        return tl::unexpected(
-            fmt::format("{} needs a value", words[static_cast<std::size_t>(optind - 1)]));
-      case '?':
-        return tl::unexpected(
-            fmt::format("unknown option {}", words[static_cast<std::size_t>(optind - 1)]));
       case kConfig:
         file = value;
         break;
@@ -164,13 +147,10 @@ tl::expected<Options, std::string> parse_options(std::span<const std::string> ar
         interfaces.push_back(value);
         break;
       default:
-        changes.push_back(change_of(flag, value));
+        changes.push_back(change_of(*flag, value));
     }
   }
-  if (optind < argc) {
-    return tl::unexpected(
-        fmt::format("unexpected argument '{}'", argv[static_cast<std::size_t>(optind)]));
-  }
+  if (reader.fault()) return tl::unexpected(*reader.fault());
   auto configuration = combine(file, interfaces, changes);
   if (!configuration) return tl::unexpected(std::move(configuration.error()));
   options.configuration = *std::move(configuration);

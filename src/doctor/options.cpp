@@ -2,11 +2,13 @@
 #include "doctor/options.hpp"
 
 #include <fmt/format.h>
-#include <getopt.h>
 
 #include <algorithm>
 #include <array>
 #include <string_view>
+
+#include "host/long_options.hpp"
+#include "realserver/option_values.hpp"
 
 namespace lb::doctor {
 namespace {
@@ -20,48 +22,49 @@ constexpr std::array kOptions{
     option{"json", no_argument, nullptr, 'j'},
     option{"list", no_argument, nullptr, 'l'},
     option{"help", no_argument, nullptr, 'h'},
-    option{nullptr, 0, nullptr, 0},
 };
 
-tl::unexpected<std::string> refuse(std::string reason) { return tl::unexpected(std::move(reason)); }
+std::optional<std::vector<net::IpAddress>> addresses_of(std::string_view list) {
+  std::vector<net::IpAddress> addresses;
+  for (std::size_t start = 0; start <= list.size();) {
+    const auto end = std::min(list.find(',', start), list.size());
+    const auto address = net::IpAddress::from_text(list.substr(start, end - start));
+    if (!address) return std::nullopt;
+    addresses.push_back(*address);
+    start = end + 1;
+  }
+  return addresses;
+}
 
 }  // namespace
 
 tl::expected<Options, std::string> parse_options(std::vector<std::string> words) {
-  std::vector<char*> argv;
-  for (auto& word : words) argv.push_back(word.data());
-  argv.push_back(nullptr);
-  const auto argc = static_cast<int>(words.size());
   Options options;
-  optind = 0;  // glibc: start anew
-  opterr = 0;
-  int flag = 0;
-  while ((flag = getopt_long(argc, argv.data(), ":V:m:i:D:s:jlh", kOptions.data(), nullptr)) !=
-         -1) {
-    const std::string_view value = optarg == nullptr ? "" : optarg;
-    switch (flag) {
+  host::LongOptions reader(std::move(words), kOptions);
+  while (const auto letter = reader.next()) {
+    const auto value = reader.value();
+    switch (*letter) {
       case 'V':
-        for (std::size_t start = 0; start <= value.size();) {
-          const auto end = std::min(value.find(',', start), value.size());
-          const auto vip = net::IpAddress::from_text(value.substr(start, end - start));
-          if (!vip) return refuse(fmt::format("'{}' is not a list of addresses", value));
-          options.vips.push_back(*vip);
-          start = end + 1;
+        if (const auto vips = addresses_of(value)) {
+          options.vips.insert(options.vips.end(), vips->begin(), vips->end());
+          break;
         }
+        return tl::unexpected(fmt::format("'{}' is not a list of addresses", value));
+      case 'm': {
+        const auto mode = realserver::parse_mode(value);
+        if (!mode) return tl::unexpected(mode.error());
+        options.mode = *mode;
         break;
-      case 'm':
-        options.mode = realserver::mode_of(value);
-        if (!options.mode) {
-          return refuse(fmt::format("unknown mode '{}' (known: dr, tun, nat)", value));
-        }
-        break;
+      }
       case 'i':
-        options.interfaces.emplace_back(value);
+        options.interfaces.push_back(value);
         break;
-      case 'D':
-        options.director = net::IpAddress::from_text(value);
-        if (!options.director) return refuse(fmt::format("'{}' is not an address", value));
+      case 'D': {
+        const auto director = realserver::parse_address(value);
+        if (!director) return tl::unexpected(director.error());
+        options.director = *director;
         break;
+      }
       case 's':
         options.state = value;
         break;
@@ -71,18 +74,12 @@ tl::expected<Options, std::string> parse_options(std::vector<std::string> words)
       case 'l':
         options.is_list = true;
         break;
-      case 'h':
+      default:
         options.is_help = true;
         return options;
-      case ':':
-        return refuse(fmt::format("{} needs a value", argv[static_cast<std::size_t>(optind - 1)]));
-      default:
-        return refuse(fmt::format("unknown option {}", argv[static_cast<std::size_t>(optind - 1)]));
     }
   }
-  if (optind < argc) {
-    return refuse(fmt::format("unexpected argument '{}'", argv[static_cast<std::size_t>(optind)]));
-  }
+  if (reader.fault()) return tl::unexpected(*reader.fault());
   return options;
 }
 

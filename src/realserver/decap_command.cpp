@@ -2,18 +2,17 @@
 #include "realserver/decap_command.hpp"
 
 #include <fmt/format.h>
-#include <getopt.h>
 
 #include <array>
-#include <charconv>
 #include <cstdint>
 #include <cstdio>
-#include <optional>
 #include <string_view>
 #include <tl/expected.hpp>
 #include <vector>
 
+#include "host/long_options.hpp"
 #include "realserver/decap.hpp"
+#include "realserver/option_values.hpp"
 
 namespace lb::realserver {
 namespace {
@@ -41,20 +40,6 @@ struct DecapOptions {
   bool is_help = false;
 };
 
-std::optional<XdpMode> parse_mode(std::string_view text) {
-  if (text == "auto") return XdpMode::kAuto;
-  if (text == "native") return XdpMode::kNative;
-  if (text == "generic") return XdpMode::kGeneric;
-  return {};
-}
-
-std::optional<std::uint16_t> parse_port(std::string_view text) {
-  std::uint16_t port = 0;
-  const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), port);
-  if (failed != std::errc{} || end != text.data() + text.size() || port == 0) return {};
-  return port;
-}
-
 /// `words[0]` is the program's name for getopt.
 tl::expected<DecapOptions, std::string> parse(std::vector<std::string> words) {
   static constexpr std::array kOptions{
@@ -63,51 +48,36 @@ tl::expected<DecapOptions, std::string> parse(std::vector<std::string> words) {
       option{"xdp-mode", required_argument, nullptr, 'x'},
       option{"gue-port", required_argument, nullptr, 'g'},
       option{"help", no_argument, nullptr, 'h'},
-      option{nullptr, 0, nullptr, 0},
   };
-  std::vector<char*> argv;
-  for (auto& word : words) argv.push_back(word.data());
-  argv.push_back(nullptr);
-  const auto argc = static_cast<int>(words.size());
-  const auto refuse = [](std::string reason) { return tl::unexpected(std::move(reason)); };
-
   DecapOptions options;
-  optind = 0;  // glibc: start anew
-  opterr = 0;
-  int flag = 0;
-  while ((flag = getopt_long(argc, argv.data(), ":i:dx:g:h", kOptions.data(), nullptr)) != -1) {
-    switch (flag) {
+  host::LongOptions reader(std::move(words), kOptions);
+  while (const auto letter = reader.next()) {
+    switch (*letter) {
       case 'i':
-        options.interface = optarg;
+        options.interface = reader.value();
         break;
       case 'd':
         options.is_detach = true;
         break;
-      case 'x':
-        if (const auto mode = parse_mode(optarg)) {
-          options.mode = *mode;
-          break;
-        }
-        return refuse(fmt::format("unknown XDP mode '{}' (known: auto, native, generic)", optarg));
-      case 'g':
-        if (const auto port = parse_port(optarg)) {
-          options.gue_port = *port;
-          break;
-        }
-        return refuse(fmt::format("'{}' is not a port", optarg));
-      case 'h':
+      case 'x': {
+        const auto mode = parse_xdp_mode(reader.value());
+        if (!mode) return tl::unexpected(mode.error());
+        options.mode = *mode;
+        break;
+      }
+      case 'g': {
+        const auto port = parse_port(reader.value());
+        if (!port) return tl::unexpected(port.error());
+        options.gue_port = *port;
+        break;
+      }
+      default:
         options.is_help = true;
         return options;
-      case ':':
-        return refuse(fmt::format("{} needs a value", argv[static_cast<std::size_t>(optind - 1)]));
-      default:
-        return refuse(fmt::format("unknown option {}", argv[static_cast<std::size_t>(optind - 1)]));
     }
   }
-  if (optind < argc) {
-    return refuse(fmt::format("unexpected argument '{}'", argv[static_cast<std::size_t>(optind)]));
-  }
-  if (options.interface.empty()) return refuse("--interface is needed");
+  if (reader.fault()) return tl::unexpected(*reader.fault());
+  if (options.interface.empty()) return tl::unexpected(std::string("--interface is needed"));
   return options;
 }
 

@@ -2,13 +2,13 @@
 #include "realserver/up_options.hpp"
 
 #include <fmt/format.h>
-#include <getopt.h>
 
 #include <algorithm>
 #include <array>
-#include <charconv>
-#include <optional>
 #include <string_view>
+
+#include "host/long_options.hpp"
+#include "realserver/option_values.hpp"
 
 namespace lb::realserver {
 namespace {
@@ -41,39 +41,11 @@ Failure add_vips(std::string_view list, std::vector<net::IpAddress>& vips) {
   return {};
 }
 
-Failure set_mode(std::string_view word, Setup& setup, bool& has_mode) {
-  const auto mode = mode_of(word);
-  if (!mode) return refuse(fmt::format("unknown mode '{}' (known: dr, tun, nat)", word));
-  setup.mode = *mode;
-  has_mode = true;
-  return {};
-}
-
-Failure set_xdp_mode(std::string_view word, Setup& setup) {
-  if (word == "auto") {
-    setup.xdp_mode = XdpMode::kAuto;
-  } else if (word == "native") {
-    setup.xdp_mode = XdpMode::kNative;
-  } else if (word == "generic") {
-    setup.xdp_mode = XdpMode::kGeneric;
-  } else {
-    return refuse(fmt::format("unknown XDP mode '{}' (known: auto, native, generic)", word));
-  }
-  return {};
-}
-
-Failure set_port(std::string_view word, Setup& setup) {
-  const auto* last = word.data() + word.size();
-  const auto [end, failed] = std::from_chars(word.data(), last, setup.gue_port);
-  if (failed != std::errc{} || end != last || setup.gue_port == 0) {
-    return refuse(fmt::format("'{}' is not a port", word));
-  }
-  return {};
-}
-
-Failure set_director(std::string_view word, Setup& setup) {
-  setup.director = net::IpAddress::from_text(word);
-  if (!setup.director) return refuse(fmt::format("'{}' is not an address", word));
+/// Puts a value that could be read into `member`.
+template <class Value, class Member>
+Failure set(const tl::expected<Value, std::string>& read, Member& member) {
+  if (!read) return refuse(read.error());
+  member = *read;
   return {};
 }
 
@@ -102,28 +74,28 @@ constexpr std::array kOptions{
     option{"force", no_argument, nullptr, 'f'},
     option{"json", no_argument, nullptr, 'j'},
     option{"help", no_argument, nullptr, 'h'},
-    option{nullptr, 0, nullptr, 0},
 };
 
-/// Takes one option; `word` is as it was written.
-Failure take(int flag, std::string_view word, UpOptions& options, bool& has_mode) {
+/// Takes one option.
+Failure take(char letter, const std::string& value, UpOptions& options, bool& has_mode) {
   auto& setup = options.setup;
-  switch (flag) {
+  switch (letter) {
     case 'V':
-      return add_vips(optarg, setup.vips);
+      return add_vips(value, setup.vips);
     case 'm':
-      return set_mode(optarg, setup, has_mode);
+      has_mode = true;
+      return set(parse_mode(value), setup.mode);
     case 'i':
-      setup.interfaces.emplace_back(optarg);
+      setup.interfaces.push_back(value);
       return {};
     case 'D':
-      return set_director(optarg, setup);
+      return set(parse_address(value), setup.director);
     case 'x':
-      return set_xdp_mode(optarg, setup);
+      return set(parse_xdp_mode(value), setup.xdp_mode);
     case 'g':
-      return set_port(optarg, setup);
+      return set(parse_port(value), setup.gue_port);
     case 's':
-      options.state = optarg;
+      options.state = value;
       return {};
     case 'f':
       options.is_forced = true;
@@ -131,45 +103,31 @@ Failure take(int flag, std::string_view word, UpOptions& options, bool& has_mode
     case 'j':
       options.is_json = true;
       return {};
-    case 'h':
+    default:
       options.is_help = true;
       return {};
-    case ':':
-      return refuse(fmt::format("{} needs a value", word));
-    default:
-      return refuse(fmt::format("unknown option {}", word));
   }
 }
 
 }  // namespace
 
 tl::expected<UpOptions, std::string> parse_up_options(std::vector<std::string> words) {
-  const bool is_up = words.front() == "up";
-  std::vector<char*> argv;
-  for (auto& word : words) argv.push_back(word.data());
-  argv.push_back(nullptr);
-  const auto argc = static_cast<int>(words.size());
+  const auto command = words.front();
+  const bool is_up = command == "up";
   UpOptions options;
   bool has_mode = false;
-  optind = 0;  // glibc: start anew
-  opterr = 0;
-  int flag = 0;
-  while ((flag = getopt_long(argc, argv.data(), ":V:m:i:D:x:g:s:fjh", kOptions.data(), nullptr)) !=
-         -1) {
-    const std::string_view word = argv[static_cast<std::size_t>(optind - 1)];
+  host::LongOptions reader(std::move(words), kOptions);
+  while (const auto letter = reader.next()) {
     constexpr std::string_view kOfUp = "VmiDxgf";
-    if (!is_up && kOfUp.find(static_cast<char>(flag)) != std::string_view::npos) {
-      return tl::unexpected(fmt::format("'{}' does not take {}", words.front(), word));
+    if (!is_up && kOfUp.find(*letter) != std::string_view::npos) {
+      return tl::unexpected(fmt::format("'{}' does not take {}", command, reader.word()));
     }
-    if (const auto done = take(flag, word, options, has_mode); !done) {
+    if (const auto done = take(*letter, reader.value(), options, has_mode); !done) {
       return tl::unexpected(done.error());
     }
     if (options.is_help) return options;
   }
-  if (optind < argc) {
-    return tl::unexpected(
-        fmt::format("unexpected argument '{}'", argv[static_cast<std::size_t>(optind)]));
-  }
+  if (reader.fault()) return tl::unexpected(*reader.fault());
   if (is_up) {
     if (auto done = check_up(options.setup, has_mode); !done) return tl::unexpected(done.error());
   }

@@ -51,8 +51,11 @@ TEST(UpOptions, MistakesAreNamed) {
            {{"up", "--vip", "192.0.2.10", "--mode", "tun", "-g", "65536"}, "is not a port"},
            {{"up", "--vip", "192.0.2.10", "--mode", "dr", "-D", "192.0.2.10"}, "not a virtual one"},
            {{"up", "--vip", "192.0.2.10", "--mode", "dr", "more"}, "unexpected argument 'more'"},
+           {{"up", "more", "--vip=192.0.2.10", "--mode=dr"}, "unexpected argument 'more'"},
+           {{"up", "more", "--mode"}, "--mode needs a value"},
            {{"up", "--mode"}, "--mode needs a value"},
            {{"up", "--speed"}, "unknown option --speed"},
+           {{"up", "-q"}, "unknown option -q"},
            {{"down", "--vip", "192.0.2.10"}, "'down' does not take"},
            {{"status", "-f"}, "'status' does not take -f"}}) {
     const auto read = parse_up_options(words);
