@@ -10,29 +10,26 @@
 #include <set>
 #include <utility>
 
-#define TOML_EXCEPTIONS 0
-#include <toml++/toml.h>
-
 #include "cli/address_text.hpp"
 #include "cli/director_state.hpp"
 #include "cli/mark_text.hpp"
 #include "cli/scheduler_flags.hpp"
 #include "cli/snat_text.hpp"
+#include "cli/toml_values.hpp"
 
 namespace lb::cli {
 namespace {
 
-using Outcome = tl::expected<void, std::string>;
+using Outcome = TomlValues::Outcome;
 constexpr std::uint32_t kMaxSeconds = 31 * 86400;
 
 Place place_of(const toml::source_region& region) {
   return {.line = region.begin.line, .column = region.begin.column};
 }
 
-/// Turns nodes into values; every error names file, line, column and key.
-class Reader {
+class Reader : public TomlValues {
  public:
-  explicit Reader(std::string_view name) : name_(name) {}
+  using TomlValues::TomlValues;
 
   [[nodiscard]] tl::expected<DirectorState, std::string> read(const toml::table& table) {
     DirectorState state;
@@ -42,70 +39,7 @@ class Reader {
     return state;
   }
 
-  [[nodiscard]] tl::unexpected<std::string> error(const toml::source_region& where,
-                                                  std::string_view what) const {
-    return tl::unexpected(
-        fmt::format("{}:{}:{}: {}", name_, where.begin.line, where.begin.column, what));
-  }
-
  private:
-  [[nodiscard]] tl::unexpected<std::string> wrong(const toml::key& key, const toml::node& node,
-                                                  std::string_view what) const {
-    return error(node.source(), fmt::format("{}: {}", key.str(), what));
-  }
-  [[nodiscard]] tl::unexpected<std::string> unknown(const toml::key& key,
-                                                    std::string_view known) const {
-    return error(key.source(), fmt::format("{}: unknown key (known: {})", key.str(), known));
-  }
-
-  template <class Int>
-  [[nodiscard]] Outcome number(const toml::key& key, const toml::node& node, std::int64_t low,
-                               std::int64_t high, Int& out) const {
-    const auto* value = node.as_integer();
-    if (value == nullptr || value->get() < low || value->get() > high) {
-      return wrong(key, node, fmt::format("must be an integer from {} to {}", low, high));
-    }
-    out = static_cast<Int>(value->get());
-    return {};
-  }
-
-  [[nodiscard]] Outcome flag(const toml::key& key, const toml::node& node, bool& out) const {
-    const auto* value = node.as_boolean();
-    if (value == nullptr) return wrong(key, node, "must be true or false");
-    out = value->get();
-    return {};
-  }
-
-  [[nodiscard]] Outcome text(const toml::key& key, const toml::node& node, std::string& out) const {
-    const auto* value = node.as_string();
-    if (value == nullptr) return wrong(key, node, "must be a string");
-    out = value->get();
-    return {};
-  }
-
-  [[nodiscard]] Outcome name(const toml::key& key, const toml::node& node, model::Name& out) const {
-    std::string written;
-    if (auto done = text(key, node, written); !done) return done;
-    if (written.empty() || written.size() > model::Name::kMaxLength) {
-      return wrong(key, node, fmt::format("must have 1 to {} characters", model::Name::kMaxLength));
-    }
-    out = std::string_view(written);
-    return {};
-  }
-
-  /// The index of one of `words`.
-  [[nodiscard]] tl::expected<std::size_t, std::string> word(
-      const toml::key& key, const toml::node& node,
-      std::initializer_list<std::string_view> words) const {
-    const auto* value = node.as_string();
-    const auto found =
-        value == nullptr ? words.end() : std::find(words.begin(), words.end(), value->get());
-    if (found == words.end()) {
-      return wrong(key, node, fmt::format("must be one of: {}", fmt::join(words, ", ")));
-    }
-    return static_cast<std::size_t>(found - words.begin());
-  }
-
   [[nodiscard]] Outcome address(const toml::key& key, const toml::node& node,
                                 net::Protocol protocol, AddressText& out) const {
     std::string written;
@@ -128,6 +62,10 @@ class Reader {
                                  model::Timeouts& out) const;
   [[nodiscard]] Outcome settings(const toml::key& key, const toml::node& node,
                                  std::vector<wire::Setting>& out) const;
+  /// Hands each rule of a list to `take`, with the node where it stands.
+  template <class Parse, class Take>
+  [[nodiscard]] Outcome rules(const toml::key& key, const toml::node& node, Parse parse,
+                              Take take) const;
   [[nodiscard]] Outcome mark_rules(const toml::key& key, const toml::node& node,
                                    DirectorState& state) const;
   [[nodiscard]] Outcome snat_rules(const toml::key& key, const toml::node& node,
@@ -148,8 +86,6 @@ class Reader {
                                ServerState& out) const;
   [[nodiscard]] Outcome server_entry(const toml::key& key, const toml::node& node,
                                      model::DestinationSpec& out) const;
-
-  std::string_view name_;
 };
 
 Outcome Reader::top(const toml::key& key, const toml::node& node, DirectorState& state) {
@@ -197,44 +133,50 @@ Outcome Reader::settings(const toml::key& key, const toml::node& node,
   return {};
 }
 
-Outcome Reader::mark_rules(const toml::key& key, const toml::node& node,
-                           DirectorState& state) const {
+template <class Parse, class Take>
+Outcome Reader::rules(const toml::key& key, const toml::node& node, Parse parse, Take take) const {
   const auto* list = node.as_array();
   if (list == nullptr) return wrong(key, node, "must be an array of rules");
-  state.mark_rules.emplace();
-  state.mark_rules_place = place_of(node.source());
   for (const auto& element : *list) {
     const auto* value = element.as_string();
     if (value == nullptr) return wrong(key, element, "a rule must be a string");
     const auto words = split_words(value->get());
     if (!words) return wrong(key, element, words.error());
-    const auto rule = parse_mark_rule(*words);
+    const auto rule = parse(*words);
     if (!rule) return wrong(key, element, rule.error());
-    state.mark_rules->push_back(*rule);
+    if (auto done = take(*rule, element); !done) return done;
   }
   return {};
 }
 
+Outcome Reader::mark_rules(const toml::key& key, const toml::node& node,
+                           DirectorState& state) const {
+  auto& all = state.mark_rules.emplace();
+  state.mark_rules_place = place_of(node.source());
+  return rules(
+      key, node, [](const auto& words) { return parse_mark_rule(words); },
+      [&](const model::MarkRule& rule, const toml::node&) -> Outcome {
+        all.push_back(rule);
+        return {};
+      });
+}
+
 Outcome Reader::snat_rules(const toml::key& key, const toml::node& node,
                            DirectorState& state) const {
-  const auto* list = node.as_array();
-  if (list == nullptr) return wrong(key, node, "must be an array of rules");
-  auto& rules = state.snat_rules.emplace();
+  auto& all = state.snat_rules.emplace();
   state.snat_rules_place = place_of(node.source());
-  for (const auto& element : *list) {
-    const auto* value = element.as_string();
-    if (value == nullptr) return wrong(key, element, "a rule must be a string");
-    const auto words = split_words(value->get());
-    if (!words) return wrong(key, element, words.error());
-    const auto rule = parse_snat_rule(*words);
-    if (!rule) return wrong(key, element, rule.error());
-    const bool is_double = std::any_of(rules.begin(), rules.end(),
-                                       [&](const auto& other) { return other.name == rule->name; });
-    if (is_double) return wrong(key, element, "a rule of this name stands here twice");
-    rules.push_back(*rule);
-    state.snat_places.push_back(place_of(element.source()));
-  }
-  return {};
+  return rules(key, node, parse_snat_rule,
+               [&](const model::SnatRule& rule, const toml::node& element) -> Outcome {
+                 const bool is_double = std::any_of(all.begin(), all.end(), [&](const auto& other) {
+                   return other.name == rule.name;
+                 });
+                 if (is_double) {
+                   return wrong(key, element, "a rule of this name stands here twice");
+                 }
+                 all.push_back(rule);
+                 state.snat_places.push_back(place_of(element.source()));
+                 return {};
+               });
 }
 
 Outcome Reader::services(const toml::key& key, const toml::node& node, DirectorState& state) const {

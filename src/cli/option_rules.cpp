@@ -9,6 +9,11 @@
 namespace lb::cli {
 namespace {
 
+using Checked = tl::expected<void, Stop>;
+
+constexpr const char* kDefaultInterface = "eth0";
+constexpr const char* kDefaultScheduler = "wlc";
+
 constexpr std::array<std::string_view, kOptionCount> kOptionNames = {"numeric",
                                                                      "connection",
                                                                      "service-address",
@@ -79,8 +84,8 @@ constexpr std::array<std::string_view, 3> kTunnelRules = {
 };
 
 // The three mistakes are reported in the order of the options.
-tl::expected<void, Stop> check(std::string_view rules, std::size_t first, const OptionSet& options,
-                               std::string_view owner) {
+Checked check(std::string_view rules, std::size_t first, const OptionSet& options,
+              std::string_view owner) {
   std::optional<std::string_view> exclusive;
   for (std::size_t i = 0; i < rules.size(); ++i) {
     const auto option = static_cast<Option>(first + i);
@@ -106,21 +111,70 @@ tl::expected<void, Stop> check(std::string_view rules, std::size_t first, const 
   return {};
 }
 
+Checked check_options(CommandKind kind, const OptionSet& options) {
+  const auto index = static_cast<std::size_t>(kind);
+  return check(kRules[index], 0, options, fmt::format("'{}' command", kCommandNames[index]));
+}
+
+Checked check_tunnel_options(model::TunnelType type, const OptionSet& options) {
+  const auto index = static_cast<std::size_t>(type);
+  return check(kTunnelRules[index], kFirstTunnelOption, options,
+               fmt::format("'{}' tunnel type", kTunnelNames[index]));
+}
+
+Checked complete_server(Command& command) {
+  auto& destination = command.destination;
+  const auto& key = command.service.key;
+  const bool tunnel = destination.method == model::ForwardingMethod::kTunnel;
+  // Direct routing and tunnels leave the port as it is, so it must be the service's. A mark
+  // service has none.
+  if (key.fwmark == 0 && (tunnel || destination.method == model::ForwardingMethod::kDirectRoute)) {
+    destination.port = key.port;
+  }
+  if (tunnel) return check_tunnel_options(destination.tunnel.type, command.options);
+  for (const auto option : {Option::kTunnelType, Option::kTunnelPort, Option::kTunnelNoChecksum,
+                            Option::kTunnelChecksum, Option::kTunnelRemoteChecksum}) {
+    if (command.options.has(option)) {
+      return usage_error("Tunnel options conflict with forward method");
+    }
+  }
+  if (destination.address.family() != key.family) {
+    return usage_error("Different address family is allowed only for tunneling servers");
+  }
+  return {};
+}
+
 }  // namespace
 
 std::string_view option_name(Option option) noexcept {
   return kOptionNames[static_cast<std::size_t>(option)];
 }
 
-tl::expected<void, Stop> check_options(CommandKind kind, const OptionSet& options) {
-  const auto index = static_cast<std::size_t>(kind);
-  return check(kRules[index], 0, options, fmt::format("'{}' command", kCommandNames[index]));
-}
-
-tl::expected<void, Stop> check_tunnel_options(model::TunnelType type, const OptionSet& options) {
-  const auto index = static_cast<std::size_t>(type);
-  return check(kTunnelRules[index], kFirstTunnelOption, options,
-               fmt::format("'{}' tunnel type", kTunnelNames[index]));
+tl::expected<void, Stop> complete(Command& command) {
+  if (auto fine = check_options(command.kind, command.options); !fine) return fine;
+  auto& service = command.service;
+  switch (command.kind) {
+    case CommandKind::kAddService:
+    case CommandKind::kEditService:
+      if (service.key.fwmark == 0 && service.key.port == net::Port() &&
+          (service.flags & model::kServicePersistent) == 0) {
+        return usage_error("Zero port specified for non-persistent service");
+      }
+      if ((service.flags & model::kServiceOnePacket) != 0 && service.key.fwmark == 0 &&
+          service.key.protocol != net::Protocol::kUdp) {
+        return usage_error("One-Packet Scheduling is only for UDP virtual services");
+      }
+      if (service.scheduler.empty()) service.scheduler = kDefaultScheduler;
+      return {};
+    case CommandKind::kAddServer:
+    case CommandKind::kEditServer:
+      return complete_server(command);
+    case CommandKind::kStartDaemon:
+      if (command.daemon.interface.empty()) command.daemon.interface = kDefaultInterface;
+      return {};
+    default:
+      return {};
+  }
 }
 
 }  // namespace lb::cli

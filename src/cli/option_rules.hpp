@@ -12,12 +12,8 @@ namespace lb::cli {
 /// The name that error texts give an option.
 [[nodiscard]] std::string_view option_name(Option option) noexcept;
 
-/// Checks that the options fit the command: none that it forbids, all that it demands, and of
-/// those that exclude each other at most one.
-[[nodiscard]] tl::expected<void, Stop> check_options(CommandKind kind, const OptionSet& options);
-
-/// As `check_options`, for the options of a tunnel type (`-a ... -i --tun-type gue`).
-[[nodiscard]] tl::expected<void, Stop> check_tunnel_options(model::TunnelType type,
-                                                            const OptionSet& options);
+/// Checks that the options fit the command (none that it forbids, all that it demands, and of those
+/// that exclude each other at most one) and each other; fills in what was left out.
+[[nodiscard]] tl::expected<void, Stop> complete(Command& command);
 
 }  // namespace lb::cli

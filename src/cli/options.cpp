@@ -27,8 +27,6 @@ constexpr long kMaxTimeout = 31L * 86400;
 constexpr std::uint32_t kDefaultTimeout = 360;  // of -p without a number (IP_VS_TEMPLATE_TIMEOUT)
 constexpr long kMaxSyncMessage = 65507;         // the largest UDP payload over IPv4
 constexpr std::uint32_t kWholeIpv6Address = 128;
-constexpr const char* kDefaultInterface = "eth0";
-constexpr const char* kDefaultScheduler = "wlc";
 
 /// Reads options in the order in which they stand, as ipvsadm does: what -r or -M means depends
 /// on what stood before.
@@ -55,8 +53,6 @@ class Parser {
   Checked take_daemon_option(int code);
   Checked take_list_option(int code);
   Checked take_words();
-  Checked complete();
-  Checked complete_server();
 
   Checked once(Option option);
   Checked flag(Option option) { return once(option); }
@@ -387,55 +383,6 @@ Checked Parser::take_words() {
   return {};
 }
 
-Checked Parser::complete_server() {
-  auto& destination = command_.destination;
-  const auto& key = command_.service.key;
-  const bool tunnel = destination.method == model::ForwardingMethod::kTunnel;
-  // Direct routing and tunnels leave the port as it is, so it must be the service's. A mark
-  // service has none.
-  if (key.fwmark == 0 && (tunnel || destination.method == model::ForwardingMethod::kDirectRoute)) {
-    destination.port = key.port;
-  }
-  if (tunnel) return check_tunnel_options(destination.tunnel.type, command_.options);
-  for (const auto option : {Option::kTunnelType, Option::kTunnelPort, Option::kTunnelNoChecksum,
-                            Option::kTunnelChecksum, Option::kTunnelRemoteChecksum}) {
-    if (command_.options.has(option)) {
-      return usage_error("Tunnel options conflict with forward method");
-    }
-  }
-  if (destination.address.family() != key.family) {
-    return usage_error("Different address family is allowed only for tunneling servers");
-  }
-  return {};
-}
-
-Checked Parser::complete() {
-  if (auto fine = check_options(command_.kind, command_.options); !fine) return fine;
-  auto& service = command_.service;
-  switch (command_.kind) {
-    case CommandKind::kAddService:
-    case CommandKind::kEditService:
-      if (service.key.fwmark == 0 && service.key.port == net::Port() &&
-          (service.flags & model::kServicePersistent) == 0) {
-        return usage_error("Zero port specified for non-persistent service");
-      }
-      if ((service.flags & model::kServiceOnePacket) != 0 && service.key.fwmark == 0 &&
-          service.key.protocol != net::Protocol::kUdp) {
-        return usage_error("One-Packet Scheduling is only for UDP virtual services");
-      }
-      if (service.scheduler.empty()) service.scheduler = kDefaultScheduler;
-      return {};
-    case CommandKind::kAddServer:
-    case CommandKind::kEditServer:
-      return complete_server();
-    case CommandKind::kStartDaemon:
-      if (command_.daemon.interface.empty()) command_.daemon.interface = kDefaultInterface;
-      return {};
-    default:
-      return {};
-  }
-}
-
 tl::expected<Command, Stop> Parser::run() {
   if (auto fine = take_command(); !fine) return tl::unexpected(fine.error());
   int code = 0;
@@ -453,7 +400,7 @@ tl::expected<Command, Stop> Parser::run() {
   const auto flags = parse_scheduler_flags(command_.service.scheduler.view(), scheduler_flags_);
   if (!flags) return tl::unexpected(flags.error());
   command_.service.flags |= *flags;
-  if (auto fine = complete(); !fine) return tl::unexpected(fine.error());
+  if (auto fine = complete(command_); !fine) return tl::unexpected(fine.error());
   return command_;
 }
 
