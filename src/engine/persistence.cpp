@@ -104,6 +104,12 @@ ConnectionId open_template(DirectorState& state, const Service& service, const T
                                 state.now);
 }
 
+// The template lives at least as long as what it holds.
+void hold(DirectorState& state, ConnectionId id, ConnectionId held_by) {
+  state.connections.set_control(id, held_by);
+  state.connections.touch(held_by, state.now);
+}
+
 }  // namespace
 
 Destination* choose_destination(DirectorState& state, Service& service,
@@ -127,6 +133,23 @@ void count_connection(DirectorState& state, Service& service, Destination& desti
     ++statistics->counters(state.estimation_tick).connections;
   }
   ++state.counters.connections_created;
+}
+
+ConnectionId open_to(DirectorState& state, Service& service, const Flow& flow,
+                     Destination& destination, const net::Endpoint& real_end,
+                     ConnectionId held_by) noexcept {
+  const auto id = state.connections.open(
+      {.protocol = flow.protocol,
+       .client = flow.client,
+       .virtual_end = flow.virtual_end,
+       .real_end = real_end,
+       .destination = &destination,
+       .flags = service.is_one_packet(flow.protocol) ? kConnectionOnePacket : 0U},
+      state.now);
+  if (id == 0) return 0;
+  if (held_by != 0) hold(state, id, held_by);
+  count_connection(state, service, destination);
+  return id;
 }
 
 ScheduleResult schedule_persistent(DirectorState& state, Service& service,
@@ -154,17 +177,8 @@ ScheduleResult schedule_persistent(DirectorState& state, Service& service,
       flow.virtual_end.port == service.key().port && destination->spec.port != net::Port{};
   const auto port = is_service_port ? destination->spec.port : flow.virtual_end.port;
   const auto id =
-      connections.open({.protocol = flow.protocol,
-                        .client = flow.client,
-                        .virtual_end = flow.virtual_end,
-                        .real_end = {destination->spec.address, port},
-                        .destination = destination,
-                        .flags = service.is_one_packet(flow.protocol) ? kConnectionOnePacket : 0U},
-                       state.now);
+      open_to(state, service, flow, *destination, {destination->spec.address, port}, held_by);
   if (id == 0) return {.failure = ScheduleFailure::kTableFull};
-  connections.set_control(id, held_by);
-  connections.touch(held_by, state.now);
-  count_connection(state, service, *destination);
   return {.connection = id};
 }
 
@@ -180,8 +194,7 @@ void hold_by_template(DirectorState& state, Service& service, const Flow& flow,
                             names_port ? destination->spec.port : net::Port{});
   }
   if (held_by == 0 || connections.destination(connections.at(held_by)) != destination) return;
-  connections.set_control(id, held_by);
-  connections.touch(held_by, state.now);
+  hold(state, id, held_by);
 }
 
 ConnectionId open_from_server(DirectorState& state, const PacketContext& context,
@@ -189,35 +202,19 @@ ConnectionId open_from_server(DirectorState& state, const PacketContext& context
   if (context.headers.protocol != net::Protocol::kUdp) return 0;
   const auto [service, destination] = state.services.find_origin(flow.virtual_end);
   if (destination == nullptr) return 0;
-  const net::Endpoint virtual_end{service->key().address, service->key().port};
-
-  auto& connections = state.connections;
+  const Flow served{flow.protocol, flow.client, {service->key().address, service->key().port}};
   ConnectionId held_by = 0;
   if (service->is_persistent()) {
     const auto key_data = key_data_of(*service, context);
     if (!key_data) return 0;
-    const auto key = template_key(*service, {flow.protocol, flow.client, virtual_end}, *key_data);
+    const auto key = template_key(*service, served, *key_data);
     held_by = find_good_template(state, key, destination);
     if (held_by == 0) {
       held_by = open_template(state, *service, key, *destination, destination->spec.port);
     }
     if (held_by == 0) return 0;
   }
-  const auto id =
-      connections.open({.protocol = flow.protocol,
-                        .client = flow.client,
-                        .virtual_end = virtual_end,
-                        .real_end = flow.virtual_end,
-                        .destination = destination,
-                        .flags = service->is_one_packet(flow.protocol) ? kConnectionOnePacket : 0U},
-                       state.now);
-  if (id == 0) return 0;
-  if (held_by != 0) {
-    connections.set_control(id, held_by);
-    connections.touch(held_by, state.now);
-  }
-  count_connection(state, *service, *destination);
-  return id;
+  return open_to(state, *service, served, *destination, flow.virtual_end, held_by);
 }
 
 }  // namespace lb::engine

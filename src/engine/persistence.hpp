@@ -45,6 +45,12 @@ struct ScheduleResult {
 void hold_by_template(DirectorState& state, Service& service, const Flow& flow,
                       ConnectionId id) noexcept;
 
+/// Opens a connection of `flow` to `real_end` of the destination and counts it; 0: the table is
+/// full. `held_by`: the template that holds it, or 0.
+[[nodiscard]] ConnectionId open_to(DirectorState& state, Service& service, const Flow& flow,
+                                   Destination& destination, const net::Endpoint& real_end,
+                                   ConnectionId held_by) noexcept;
+
 /// Counts a new connection at its destination, its service and in total.
 void count_connection(DirectorState& state, Service& service, Destination& destination) noexcept;
 

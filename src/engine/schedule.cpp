@@ -53,16 +53,8 @@ ScheduleResult open_connection(DirectorState& state, Service& service, const Pac
   if (destination == nullptr) return {.failure = ScheduleFailure::kNoDestination};
   const auto port =
       destination->spec.port != net::Port{} ? destination->spec.port : flow.virtual_end.port;
-  const auto id = state.connections.open(
-      {.protocol = flow.protocol,
-       .client = flow.client,
-       .virtual_end = flow.virtual_end,
-       .real_end = {destination->spec.address, port},
-       .destination = destination,
-       .flags = service.is_one_packet(flow.protocol) ? kConnectionOnePacket : 0U},
-      state.now);
+  const auto id = open_to(state, service, flow, *destination, {destination->spec.address, port}, 0);
   if (id == 0) return {.failure = ScheduleFailure::kTableFull};
-  count_connection(state, service, *destination);
   return {.connection = id};
 }
 

@@ -102,6 +102,29 @@ void put_service_key(MessageWriter& writer, const model::ServiceKey& key) {
   writer.put_be16(IPVS_SVC_ATTR_PORT, key.port);
 }
 
+void read_destination_settings(const AttributeTable& table, model::DestinationSpec& spec) {
+  spec.port = table.be16(IPVS_DEST_ATTR_PORT);
+  spec.method = static_cast<model::ForwardingMethod>(table.u32(IPVS_DEST_ATTR_FWD_METHOD) &
+                                                     IP_VS_CONN_F_FWD_MASK);
+  spec.weight = static_cast<std::int32_t>(table.u32(IPVS_DEST_ATTR_WEIGHT));
+  spec.upper_threshold = table.u32(IPVS_DEST_ATTR_U_THRESH);
+  spec.lower_threshold = table.u32(IPVS_DEST_ATTR_L_THRESH);
+  spec.tunnel.type = static_cast<model::TunnelType>(table.u8(IPVS_DEST_ATTR_TUN_TYPE));
+  spec.tunnel.port = table.be16(IPVS_DEST_ATTR_TUN_PORT);
+  spec.tunnel.flags = table.u16(IPVS_DEST_ATTR_TUN_FLAGS);
+}
+
+void put_destination_settings(MessageWriter& writer, const model::DestinationSpec& spec) {
+  writer.put_be16(IPVS_DEST_ATTR_PORT, spec.port);
+  writer.put_u32(IPVS_DEST_ATTR_FWD_METHOD, static_cast<std::uint32_t>(spec.method));
+  writer.put_u32(IPVS_DEST_ATTR_WEIGHT, static_cast<std::uint32_t>(spec.weight));
+  writer.put_u8(IPVS_DEST_ATTR_TUN_TYPE, static_cast<std::uint8_t>(spec.tunnel.type));
+  writer.put_be16(IPVS_DEST_ATTR_TUN_PORT, spec.tunnel.port);
+  writer.put_u16(IPVS_DEST_ATTR_TUN_FLAGS, spec.tunnel.flags);
+  writer.put_u32(IPVS_DEST_ATTR_U_THRESH, spec.upper_threshold);
+  writer.put_u32(IPVS_DEST_ATTR_L_THRESH, spec.lower_threshold);
+}
+
 void put_statistics(MessageWriter& writer, unsigned type, const model::Statistics& statistics) {
   const auto nest = writer.begin_nest(type);
   unsigned attribute = IPVS_STATS_ATTR_CONNS;

@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 
+#include "model/destination.hpp"
 #include "model/service.hpp"
 #include "model/statistics.hpp"
 #include "net/address.hpp"
@@ -107,6 +108,10 @@ void put_address(MessageWriter& writer, unsigned type, const net::IpAddress& add
 void read_service_settings(const AttributeTable& table, model::ServiceSpec& spec);
 /// Family, and mark or (protocol, address, port).
 void put_service_key(MessageWriter& writer, const model::ServiceKey& key);
+
+/// The same of a destination, from port to thresholds.
+void read_destination_settings(const AttributeTable& table, model::DestinationSpec& spec);
+void put_destination_settings(MessageWriter& writer, const model::DestinationSpec& spec);
 
 /// Nested statistics: `put_statistics` has 32-bit numbers but for bytes, `put_statistics64`
 /// only 64-bit ones.

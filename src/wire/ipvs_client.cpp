@@ -35,14 +35,7 @@ void put_destination(MessageWriter& writer, const model::DestinationSpec& destin
   writer.put_u16(IPVS_DEST_ATTR_ADDR_FAMILY,
                  static_cast<std::uint16_t>(destination.address.family()));
   put_address(writer, IPVS_DEST_ATTR_ADDR, destination.address);
-  writer.put_be16(IPVS_DEST_ATTR_PORT, destination.port);
-  writer.put_u32(IPVS_DEST_ATTR_FWD_METHOD, static_cast<std::uint32_t>(destination.method));
-  writer.put_u32(IPVS_DEST_ATTR_WEIGHT, static_cast<std::uint32_t>(destination.weight));
-  writer.put_u8(IPVS_DEST_ATTR_TUN_TYPE, static_cast<std::uint8_t>(destination.tunnel.type));
-  writer.put_be16(IPVS_DEST_ATTR_TUN_PORT, destination.tunnel.port);
-  writer.put_u16(IPVS_DEST_ATTR_TUN_FLAGS, destination.tunnel.flags);
-  writer.put_u32(IPVS_DEST_ATTR_U_THRESH, destination.upper_threshold);
-  writer.put_u32(IPVS_DEST_ATTR_L_THRESH, destination.lower_threshold);
+  put_destination_settings(writer, destination);
   writer.end_nest(nest);
 }
 
@@ -92,17 +85,8 @@ std::optional<model::DestinationInfo> destination_of(const MessageView& view) {
   const auto family = family_of(table->u16(IPVS_DEST_ATTR_ADDR_FAMILY));
   if (!family) return std::nullopt;
   model::DestinationInfo info;
-  auto& spec = info.spec;
-  spec.address = make_address(*family, address_bytes(table->bytes(IPVS_DEST_ATTR_ADDR)));
-  spec.port = table->be16(IPVS_DEST_ATTR_PORT);
-  spec.method = static_cast<model::ForwardingMethod>(table->u32(IPVS_DEST_ATTR_FWD_METHOD) &
-                                                     IP_VS_CONN_F_FWD_MASK);
-  spec.weight = static_cast<std::int32_t>(table->u32(IPVS_DEST_ATTR_WEIGHT));
-  spec.upper_threshold = table->u32(IPVS_DEST_ATTR_U_THRESH);
-  spec.lower_threshold = table->u32(IPVS_DEST_ATTR_L_THRESH);
-  spec.tunnel.type = static_cast<model::TunnelType>(table->u8(IPVS_DEST_ATTR_TUN_TYPE));
-  spec.tunnel.port = table->be16(IPVS_DEST_ATTR_TUN_PORT);
-  spec.tunnel.flags = table->u16(IPVS_DEST_ATTR_TUN_FLAGS);
+  info.spec.address = make_address(*family, address_bytes(table->bytes(IPVS_DEST_ATTR_ADDR)));
+  read_destination_settings(*table, info.spec);
   info.active_connections = table->u32(IPVS_DEST_ATTR_ACTIVE_CONNS);
   info.inactive_connections = table->u32(IPVS_DEST_ATTR_INACT_CONNS);
   info.persistent_connections = table->u32(IPVS_DEST_ATTR_PERSIST_CONNS);

@@ -93,14 +93,7 @@ Result<DestinationRequest> parse_destination(const std::optional<std::span<const
                         IPVS_DEST_ATTR_L_THRESH})) {
     return failure(EINVAL);
   }
-  spec.method = static_cast<model::ForwardingMethod>(table->u32(IPVS_DEST_ATTR_FWD_METHOD) &
-                                                     IP_VS_CONN_F_FWD_MASK);
-  spec.weight = static_cast<std::int32_t>(table->u32(IPVS_DEST_ATTR_WEIGHT));
-  spec.upper_threshold = table->u32(IPVS_DEST_ATTR_U_THRESH);
-  spec.lower_threshold = table->u32(IPVS_DEST_ATTR_L_THRESH);
-  spec.tunnel.type = static_cast<model::TunnelType>(table->u8(IPVS_DEST_ATTR_TUN_TYPE));
-  spec.tunnel.port = table->be16(IPVS_DEST_ATTR_TUN_PORT);
-  spec.tunnel.flags = table->u16(IPVS_DEST_ATTR_TUN_FLAGS);
+  read_destination_settings(*table, spec);
   return request;
 }
 
@@ -158,14 +151,7 @@ void encode_destination(Message& out, const MessageView& request, std::uint32_t 
     const auto& spec = destination.spec;
     const auto nest = writer.begin_nest(IPVS_CMD_ATTR_DEST);
     put_address(writer, IPVS_DEST_ATTR_ADDR, spec.address);
-    writer.put_be16(IPVS_DEST_ATTR_PORT, spec.port);
-    writer.put_u32(IPVS_DEST_ATTR_FWD_METHOD, static_cast<std::uint32_t>(spec.method));
-    writer.put_u32(IPVS_DEST_ATTR_WEIGHT, static_cast<std::uint32_t>(spec.weight));
-    writer.put_u8(IPVS_DEST_ATTR_TUN_TYPE, static_cast<std::uint8_t>(spec.tunnel.type));
-    writer.put_be16(IPVS_DEST_ATTR_TUN_PORT, spec.tunnel.port);
-    writer.put_u16(IPVS_DEST_ATTR_TUN_FLAGS, spec.tunnel.flags);
-    writer.put_u32(IPVS_DEST_ATTR_U_THRESH, spec.upper_threshold);
-    writer.put_u32(IPVS_DEST_ATTR_L_THRESH, spec.lower_threshold);
+    put_destination_settings(writer, spec);
     writer.put_u32(IPVS_DEST_ATTR_ACTIVE_CONNS, destination.active_connections);
     writer.put_u32(IPVS_DEST_ATTR_INACT_CONNS, destination.inactive_connections);
     writer.put_u32(IPVS_DEST_ATTR_PERSIST_CONNS, destination.persistent_connections);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/scheduler/factories.hpp"
+#include "engine/scheduler/load.hpp"
 
 namespace lb::engine {
 namespace {
@@ -11,12 +12,7 @@ class Failover final : public Scheduler {
 
   Destination* schedule(const SchedulingContext& context,
                         const SchedulingInput&) noexcept override {
-    Destination* best = nullptr;
-    for (Destination* destination : context.destinations) {
-      if (!destination->is_usable()) continue;
-      if (best == nullptr || destination->weight() > best->weight()) best = destination;
-    }
-    return best;
+    return heaviest(context.destinations, [](const Destination&) { return true; });
   }
 };
 

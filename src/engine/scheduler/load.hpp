@@ -50,4 +50,16 @@ template <class Load>
   return best;
 }
 
+/// The usable destination with the highest weight among those that `may(destination)` be taken; of
+/// equals the first. Null if there is none.
+template <class May>
+[[nodiscard]] Destination* heaviest(std::span<Destination* const> destinations, May may) noexcept {
+  Destination* best = nullptr;
+  for (Destination* destination : destinations) {
+    if (!destination->is_usable() || !may(*destination)) continue;
+    if (best == nullptr || destination->weight() > best->weight()) best = destination;
+  }
+  return best;
+}
+
 }  // namespace lb::engine

@@ -13,13 +13,9 @@ class Overflow final : public Scheduler {
 
   Destination* schedule(const SchedulingContext& context,
                         const SchedulingInput&) noexcept override {
-    Destination* best = nullptr;
-    for (Destination* destination : context.destinations) {
-      if (!destination->is_usable()) continue;
-      if (destination->active_connections > share(*destination)) continue;
-      if (best == nullptr || destination->weight() > best->weight()) best = destination;
-    }
-    return best;
+    return heaviest(context.destinations, [](const Destination& destination) {
+      return destination.active_connections <= share(destination);
+    });
   }
 };
 
