@@ -8,20 +8,12 @@
 #include "cli/collecting_transport.hpp"
 #include "cli/difference.hpp"
 #include "cli/director_state.hpp"
+#include "cli/failed.hpp"
 #include "cli/ipvs_client.hpp"
 #include "cli/request_text.hpp"
-#include "cli/sluice.hpp"
 
 namespace lb::cli {
 namespace {
-
-ProgramResult wrong_usage(const std::string& message) {
-  return {.exit_status = 2, .out = {}, .err = fmt::format("sluice: {}\n", message)};
-}
-
-ProgramResult not_answered(Error error) {
-  return {.exit_status = 1, .out = {}, .err = fmt::format("sluice: {}\n", unanswered_text(error))};
-}
 
 ProgramResult refused(const std::string& file, const wire::TransactionFailure& failure,
                       const std::vector<Change>& changes,
@@ -49,9 +41,9 @@ ProgramResult run_apply(std::span<const std::string> arguments, const std::strin
     if (argument == "--dry-run") {
       is_dry_run = true;
     } else if (argument.starts_with('-') && argument != "-") {
-      return wrong_usage(fmt::format("apply: unknown option `{}'", argument));
+      return failed(fmt::format("apply: unknown option `{}'", argument), kWrongUsage);
     } else if (++files > 1) {
-      return wrong_usage(fmt::format("apply: unexpected argument `{}'", argument));
+      return failed(fmt::format("apply: unexpected argument `{}'", argument), kWrongUsage);
     }
   }
   const auto wanted = parse_state(text, file);
@@ -68,15 +60,15 @@ ProgramResult run_apply(std::span<const std::string> arguments, const std::strin
   ProgramResult result;
   for (const auto& change : changes) result.out += change.text;
   if (is_dry_run || changes.empty()) return result;
-  const auto failed = client.apply_together(collector.requests());
-  if (!failed) return not_answered(failed.error());
-  if (*failed) return refused(file, **failed, changes, collector.requests());
+  const auto applied = client.apply_together(collector.requests());
+  if (!applied) return not_answered(applied.error());
+  if (*applied) return refused(file, **applied, changes, collector.requests());
   return result;
 }
 
 ProgramResult run_export(std::span<const std::string> arguments, wire::Transport& transport) {
   if (!arguments.empty()) {
-    return wrong_usage(fmt::format("export: unexpected argument `{}'", arguments.front()));
+    return failed(fmt::format("export: unexpected argument `{}'", arguments.front()), kWrongUsage);
   }
   IpvsClient client(transport);
   if (const auto opened = client.open(); !opened) return not_answered(opened.error());

@@ -4,13 +4,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <iterator>
 
+#include "cli/failed.hpp"
 #include "cli/ipvs_client.hpp"
 #include "cli/mark_import.hpp"
 #include "cli/mark_text.hpp"
-#include "cli/sluice.hpp"
 
 namespace lb::cli {
 namespace {
@@ -39,16 +38,11 @@ constexpr std::string_view kUsage =
 constexpr int kLeftOut = 3;
 
 ProgramResult wrong_usage(const std::string& message) {
-  return {.exit_status = 2,
-          .out = {},
-          .err = fmt::format("sluice: mark: {} (see `sluice mark help')\n", message)};
+  return failed(fmt::format("mark: {} (see `sluice mark help')", message), kWrongUsage);
 }
 
 ProgramResult finished(const Result<void>& result) {
-  if (result) return {};
-  return {.exit_status = 1,
-          .out = {},
-          .err = fmt::format("sluice: {}\n", mark_refusal_text(result.error()))};
+  return result ? ProgramResult{} : failed(rule_refusal_text(result.error()));
 }
 
 using Words = std::span<const std::string>;
@@ -146,9 +140,7 @@ ProgramResult restore(IpvsClient& client, std::string_view text) {
 }
 
 ProgramResult import(IpvsClient& client, const tl::expected<MarkImport, std::string>& found) {
-  if (!found) {
-    return {.exit_status = 1, .out = {}, .err = fmt::format("sluice: {}\n", found.error())};
-  }
+  if (!found) return failed(found.error());
   ProgramResult result;
   for (const auto& refused : found->refused) {
     result.err +=
@@ -157,7 +149,7 @@ ProgramResult import(IpvsClient& client, const tl::expected<MarkImport, std::str
   if (const auto added = add_all(client, found->rules); !added.end) {
     result.exit_status = 1;
     result.err +=
-        fmt::format("sluice: {}; {} of {} rules were added\n", mark_refusal_text(added.end.error()),
+        fmt::format("sluice: {}; {} of {} rules were added\n", rule_refusal_text(added.end.error()),
                     added.count, found->rules.size());
     return result;
   }
@@ -176,21 +168,6 @@ ProgramResult import_saved(IpvsClient& client, Words words, const std::string& i
 }
 
 }  // namespace
-
-std::string mark_refusal_text(Error error) {
-  switch (error.code) {
-    case E2BIG:
-      return "there is no such position";
-    case ENOENT:
-      return "there is no such rule";
-    case ENOSPC:
-      return "there are too many rules";
-    case EINVAL:
-      return "the director does not take this rule";
-    default:
-      return unanswered_text(error);
-  }
-}
 
 bool mark_reads_input(std::string_view subcommand) {
   return subcommand == "restore" || subcommand == "import-iptables" || subcommand == "import-nft";

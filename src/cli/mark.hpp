@@ -18,7 +18,4 @@ namespace lb::cli {
 /// Whether that subcommand of `sluice mark` reads input.
 [[nodiscard]] bool mark_reads_input(std::string_view subcommand);
 
-/// Why the director refused a change of the mark rules.
-[[nodiscard]] std::string mark_refusal_text(Error error);
-
 }  // namespace lb::cli

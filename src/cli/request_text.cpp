@@ -6,9 +6,8 @@
 #include <cerrno>
 
 #include "cli/error_text.hpp"
-#include "cli/mark.hpp"
+#include "cli/failed.hpp"
 #include "cli/service_command.hpp"
-#include "cli/snat.hpp"
 #include "wire/family.hpp"
 #include "wire/sluice_messages.hpp"
 
@@ -55,13 +54,8 @@ std::string refusal_text(std::span<const std::byte> request, Error error) {
       case kSetSetting:
         return error.code == ENOENT ? "there is no such setting"
                                     : "the setting cannot have this value";
-      case kAddSnatRule:
-      case kDeleteSnatRule:
-      case kFlushSnatRules:
-      case kZeroSnatRules:
-        return snat_refusal_text(error);
       default:
-        return mark_refusal_text(error);
+        return rule_refusal_text(error);
     }
   }
   const auto asked = asked_by(view->header.command);

@@ -9,6 +9,7 @@
 
 #include "cli/collecting_transport.hpp"
 #include "cli/error_text.hpp"
+#include "cli/failed.hpp"
 #include "cli/ipvs_client.hpp"
 #include "cli/listing.hpp"
 #include "cli/mark.hpp"
@@ -17,16 +18,11 @@
 #include "cli/rule_file.hpp"
 #include "cli/rules.hpp"
 #include "cli/service_command.hpp"
-#include "cli/sluice.hpp"
 #include "cli/snat.hpp"
 #include "cli/snat_text.hpp"
 
 namespace lb::cli {
 namespace {
-
-ProgramResult wrong_usage(const std::string& message) {
-  return {.exit_status = 2, .out = {}, .err = fmt::format("sluice: {}\n", message)};
-}
 
 struct Line {
   std::size_t number = 0;
@@ -92,18 +88,15 @@ ProgramResult restore_together(const std::string& file, std::span<const Line> li
     }
     ends.push_back(collector.requests().size());
   }
-  const auto failed = IpvsClient(transport).apply_together(collector.requests());
-  if (!failed) {
-    return {.exit_status = 1,
-            .out = {},
-            .err = fmt::format("sluice: {}\n", unanswered_text(failed.error()))};
-  }
-  if (!*failed) return {};
-  const std::size_t request = (*failed)->request;
+  const auto applied = IpvsClient(transport).apply_together(collector.requests());
+  if (!applied) return not_answered(applied.error());
+  if (!*applied) return {};
+  const std::size_t request = (*applied)->request;
   const auto at = std::upper_bound(ends.begin(), ends.end(), request);
-  if (at == ends.end()) return wrong_usage("the director names a request that was not sent");
+  if (at == ends.end())
+    return failed("the director names a request that was not sent", kWrongUsage);
   const auto index = static_cast<std::size_t>(at - ends.begin());
-  const auto reason = refusal_text(collector.requests()[request], Error{(*failed)->error});
+  const auto reason = refusal_text(collector.requests()[request], Error{(*applied)->error});
   return refused(file, lines[index], reason, kNothingChanged);
 }
 
@@ -127,9 +120,9 @@ ProgramResult run_restore(std::span<const std::string> arguments, const std::str
     } else if (argument == "--replace") {
       replaces = true;
     } else if (argument.starts_with('-') && argument != "-") {
-      return wrong_usage(fmt::format("restore: unknown option `{}'", argument));
+      return failed(fmt::format("restore: unknown option `{}'", argument), kWrongUsage);
     } else if (++files > 1) {
-      return wrong_usage(fmt::format("restore: unexpected argument `{}'", argument));
+      return failed(fmt::format("restore: unexpected argument `{}'", argument), kWrongUsage);
     }
   }
   const auto lines = lines_of(text);
@@ -139,23 +132,19 @@ ProgramResult run_restore(std::span<const std::string> arguments, const std::str
 
 ProgramResult run_save(std::span<const std::string> arguments, wire::Transport& transport) {
   if (!arguments.empty()) {
-    return wrong_usage(fmt::format("save: unexpected argument `{}'", arguments.front()));
+    return failed(fmt::format("save: unexpected argument `{}'", arguments.front()), kWrongUsage);
   }
-  const auto fail = [](Error error) -> ProgramResult {
-    return {
-        .exit_status = 1, .out = {}, .err = fmt::format("sluice: {}\n", unanswered_text(error))};
-  };
   IpvsClient client(transport);
-  if (const auto opened = client.open(); !opened) return fail(opened.error());
+  if (const auto opened = client.open(); !opened) return not_answered(opened.error());
   auto services = client.services();
-  if (!services) return fail(services.error());
+  if (!services) return not_answered(services.error());
   sort_for_listing(*services);
   ProgramResult result;
   auto all = client.destinations_of(*services);
   for (std::size_t i = 0; i < services->size(); ++i) {
     const auto& service = (*services)[i];
     auto& destinations = all[i];
-    if (!destinations) return fail(destinations.error());
+    if (!destinations) return not_answered(destinations.error());
     sort_for_listing(*destinations);
     result.out += service_rule(service.spec, true);
     for (const auto& destination : *destinations) {
@@ -163,13 +152,13 @@ ProgramResult run_save(std::span<const std::string> arguments, wire::Transport& 
     }
   }
   const auto options = client.service_options();
-  if (!options) return fail(options.error());
+  if (!options) return not_answered(options.error());
   for (const auto& service : *options) result.out += service_options_rule(service);
   const auto rules = client.mark_rules();
-  if (!rules) return fail(rules.error());
+  if (!rules) return not_answered(rules.error());
   for (const auto& info : *rules) result.out += "mark add " + mark_rule_text(info.rule) + '\n';
   const auto snat_rules = client.snat_rules();
-  if (!snat_rules) return fail(snat_rules.error());
+  if (!snat_rules) return not_answered(snat_rules.error());
   for (const auto& info : *snat_rules) {
     result.out += "snat add " + snat_rule_text(info.rule) + '\n';
   }

@@ -10,9 +10,9 @@
 #include <string_view>
 
 #include "cli/address_text.hpp"
+#include "cli/failed.hpp"
 #include "cli/ipvs_client.hpp"
 #include "cli/mark_text.hpp"
-#include "cli/sluice.hpp"
 
 namespace lb::cli {
 namespace {
@@ -42,16 +42,11 @@ constexpr std::string_view kUsage =
 constexpr std::array<std::string_view, 3> kEnds = {"keep", "reschedule", "reset"};
 
 ProgramResult wrong_usage(std::string_view command, const std::string& message) {
-  return {.exit_status = 2,
-          .out = {},
-          .err = fmt::format("sluice: {}: {} (see `sluice service help')\n", command, message)};
+  return failed(fmt::format("{}: {} (see `sluice service help')", command, message), kWrongUsage);
 }
 
 ProgramResult finished(const Result<void>& result) {
-  if (result) return {};
-  return {.exit_status = 1,
-          .out = {},
-          .err = fmt::format("sluice: {}\n", service_refusal_text(result.error()))};
+  return result ? ProgramResult{} : failed(service_refusal_text(result.error()));
 }
 
 Parsed<bool> parse_switch(const std::string& option, const std::string& text) {

@@ -4,13 +4,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <exception>
 #include <iterator>
 #include <string_view>
 
 #include "cli/apply.hpp"
-#include "cli/error_text.hpp"
+#include "cli/failed.hpp"
 #include "cli/ipvs_client.hpp"
 #include "cli/listing.hpp"
 #include "cli/mark.hpp"
@@ -56,11 +55,9 @@ constexpr std::string_view kUsage =
     "Services and real servers are managed with ipvsadm.\n";
 
 ProgramResult wrong_usage(const std::string& message) {
-  return {.exit_status = 2, .out = {}, .err = fmt::format("sluice: {}\n{}", message, kUsage)};
-}
-
-ProgramResult not_answered(Error error) {
-  return {.exit_status = 1, .out = {}, .err = fmt::format("sluice: {}\n", unanswered_text(error))};
+  auto result = failed(message, kWrongUsage);
+  result.err += kUsage;
+  return result;
 }
 
 ProgramResult run_connections(std::span<const std::string> options, wire::Transport& transport) {
@@ -115,16 +112,8 @@ ProgramResult run_sluice(std::span<const std::string> arguments, const std::stri
   try {
     return run(arguments, version, transport, input);
   } catch (const std::exception& error) {  // out of memory
-    return {.exit_status = 1, .out = {}, .err = fmt::format("sluice: {}\n", error.what())};
+    return failed(error.what());
   }
-}
-
-std::string unanswered_text(Error error) {
-  if (error.code == ECONNREFUSED) {
-    return "no director runs in this network namespace; start one as root with `systemctl start "
-           "sluiced' or `sluiced'";
-  }
-  return fmt::format("the director could not be asked: {}", error_text(Asked::kInfo, error));
 }
 
 std::optional<std::string> sluice_input(std::span<const std::string> arguments) {

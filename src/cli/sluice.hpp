@@ -18,9 +18,6 @@ namespace lb::cli {
                                        const std::string& version, wire::Transport& transport,
                                        const std::string& input = {});
 
-/// Why the director did not answer, in a sentence.
-[[nodiscard]] std::string unanswered_text(Error error);
-
 /// The file that the command line wants as input; empty: the standard input; null: none.
 [[nodiscard]] std::optional<std::string> sluice_input(std::span<const std::string> arguments);
 

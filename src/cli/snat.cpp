@@ -8,8 +8,8 @@
 #include <iterator>
 
 #include "cli/address_text.hpp"
+#include "cli/failed.hpp"
 #include "cli/ipvs_client.hpp"
-#include "cli/sluice.hpp"
 #include "cli/snat_text.hpp"
 
 namespace lb::cli {
@@ -44,17 +44,11 @@ constexpr std::string_view kUsage =
     "    sluice snat add web --static 10.0.0.5=192.0.2.20 --ports 80\n";
 
 ProgramResult wrong_usage(const std::string& message) {
-  return {.exit_status = 2,
-          .out = {},
-          .err = fmt::format("sluice: snat: {} (see `sluice snat help')\n", message)};
-}
-
-ProgramResult failed(std::string_view reason) {
-  return {.exit_status = 1, .out = {}, .err = fmt::format("sluice: snat: {}\n", reason)};
+  return failed(fmt::format("snat: {} (see `sluice snat help')", message), kWrongUsage);
 }
 
 ProgramResult finished(const Result<void>& result) {
-  return result ? ProgramResult{} : failed(snat_refusal_text(result.error()));
+  return result ? ProgramResult{} : failed("snat: " + rule_refusal_text(result.error()));
 }
 
 using Words = std::span<const std::string>;
@@ -108,7 +102,7 @@ ProgramResult list(IpvsClient& client, Words words) {
     is_found = true;
     has_statistics ? append_statistics(result.out, info) : append_connections(result.out, info);
   }
-  if (!is_found) return failed(fmt::format("there is no rule `{}'", name));
+  if (!is_found) return failed(fmt::format("snat: there is no rule `{}'", name));
   return result;
 }
 
@@ -120,7 +114,7 @@ ProgramResult add(IpvsClient& client, Words words) {
   // The director knows with which one; between two questions it may have gone.
   const auto conflict = client.snat_conflict(*rule);
   if (!conflict || !*conflict) return finished(added);
-  return failed(fmt::format("{}: {}", rule->name.view(), snat_conflict_text(**conflict)));
+  return failed(fmt::format("snat: {}: {}", rule->name.view(), snat_conflict_text(**conflict)));
 }
 
 /// The only word, as the name of a rule.
@@ -133,7 +127,7 @@ tl::expected<model::Name, ProgramResult> only_name(Words words) {
   }
   // A longer one would be cut, and be that of another rule.
   if (words[0].size() > model::Name::kMaxLength) {
-    return tl::unexpected(failed(fmt::format("there is no rule `{}'", words[0])));
+    return tl::unexpected(failed(fmt::format("snat: there is no rule `{}'", words[0])));
   }
   return model::Name(std::string_view(words[0]));
 }
@@ -150,22 +144,6 @@ ProgramResult zero(IpvsClient& client, Words words) {
 }
 
 }  // namespace
-
-std::string snat_refusal_text(Error error) {
-  switch (error.code) {
-    case EEXIST:
-      return "there is a rule of that name, for the same packets, or with an address of this "
-             "static mapping already";
-    case ENOENT:
-      return "there is no such rule";
-    case ENOSPC:
-      return "there are too many rules";
-    case EINVAL:
-      return "the director does not take this rule";
-    default:
-      return unanswered_text(error);
-  }
-}
 
 ProgramResult run_snat(std::span<const std::string> arguments, wire::Transport& transport) {
   if (arguments.empty()) return wrong_usage("a command is needed");

@@ -15,7 +15,4 @@ namespace lb::cli {
 [[nodiscard]] ProgramResult run_snat(std::span<const std::string> arguments,
                                      wire::Transport& transport);
 
-/// Why the director refused a change of the rules.
-[[nodiscard]] std::string snat_refusal_text(Error error);
-
 }  // namespace lb::cli

@@ -7,8 +7,8 @@
 #include <cerrno>
 #include <initializer_list>
 
+#include "cli/failed.hpp"
 #include "cli/ipvs_client.hpp"
-#include "cli/sluice.hpp"
 
 namespace lb::cli {
 namespace {
@@ -129,9 +129,8 @@ ProgramResult run_status(std::span<const std::string> options, wire::Transport& 
   if (!overview) {
     // Nobody balances here: as bad as it gets. Who may not ask can't tell.
     const bool is_nobody = overview.error().code == ECONNREFUSED;
-    return {.exit_status = static_cast<int>(is_nobody ? State::kCritical : State::kUnknown),
-            .out = {},
-            .err = fmt::format("sluice: {}\n", unanswered_text(overview.error()))};
+    return failed(unanswered_text(overview.error()),
+                  static_cast<int>(is_nobody ? State::kCritical : State::kUnknown));
   }
   return {.exit_status = static_cast<int>(judge(*overview).state),
           .out = is_json ? status_json(*overview) : status_text(*overview, is_all),

@@ -6,8 +6,8 @@
 #include <cerrno>
 #include <chrono>
 
+#include "cli/failed.hpp"
 #include "cli/ipvs_client.hpp"
-#include "cli/sluice.hpp"
 
 namespace lb::cli {
 namespace {
