@@ -13,6 +13,7 @@
 #include "net/bytes.hpp"
 #include "wire/family.hpp"
 #include "wire/recorded_messages.hpp"
+#include "wire/sluice_messages.hpp"
 
 namespace lb::control {
 namespace {
@@ -66,10 +67,11 @@ TEST(HostileRequest, EveryCommandWithTheAttributesOfAnother) {
   own.add_interface(1, {"192.0.2.1/24", "10.0.0.1/24"});
   const RequestHandler handler(own.director, nullptr);
   constexpr std::size_t kCommandAt = sizeof(nlmsghdr);
+  constexpr auto kHighestCommand = static_cast<unsigned>(wire::SluiceCommand::kNewSnatConflict);
   for (const auto type : {wire::kControllerFamily, wire::kIpvsFamily, wire::kSluiceFamily}) {
     for (auto seed : requests()) {
       net::store(seed, offsetof(nlmsghdr, nlmsg_type), type);
-      for (unsigned command = 0; command < 24; ++command) {
+      for (unsigned command = 0; command <= kHighestCommand + 1; ++command) {
         seed[kCommandAt] = static_cast<std::byte>(command);
         EXPECT_GE(exhaust(handler, seed), 1U);
       }

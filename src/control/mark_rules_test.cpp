@@ -4,22 +4,14 @@
 
 #include <cerrno>
 
-#include "control/direct_transport.hpp"
-#include "control/request_handler.hpp"
-#include "control/test_director.hpp"
+#include "control/command_test.hpp"
 #include "wire/mark_messages.hpp"
 
 namespace lb::control {
 namespace {
 
-class MarkRuleCommands : public testing::Test {
+class MarkRuleCommands : public CommandTest {
  protected:
-  int error(const wire::Message& request) {
-    const auto answer = transport_.exchange(request);
-    EXPECT_TRUE(answer.has_value());
-    const auto result = wire::outcome(*answer);
-    return result ? 0 : result.error().code;
-  }
   std::vector<std::uint32_t> values() {
     const auto rules =
         wire::read_mark_rules(*transport_.exchange(wire::list_mark_rules_request(context_)));
@@ -34,11 +26,6 @@ class MarkRuleCommands : public testing::Test {
     return rule;
   }
   using Values = std::vector<std::uint32_t>;
-
-  TestDirector own_;
-  RequestHandler handler_{own_.director, nullptr};
-  DirectTransport transport_{handler_};
-  wire::RequestContext context_{.family = wire::kSluiceFamily};
 };
 
 TEST_F(MarkRuleCommands, AddInsertDeleteFlush) {

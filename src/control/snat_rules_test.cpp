@@ -4,9 +4,7 @@
 
 #include <cerrno>
 
-#include "control/direct_transport.hpp"
-#include "control/request_handler.hpp"
-#include "control/test_director.hpp"
+#include "control/command_test.hpp"
 #include "control/transaction.hpp"
 #include "wire/snat_messages.hpp"
 #include "wire/transaction_messages.hpp"
@@ -16,14 +14,8 @@ namespace {
 
 net::IpAddress ip(const std::string& text) { return *net::IpAddress::from_text(text); }
 
-class SnatCommands : public testing::Test {
+class SnatCommands : public CommandTest {
  protected:
-  int error(const wire::Message& request) {
-    const auto answer = transport_.exchange(request);
-    EXPECT_TRUE(answer.has_value());
-    const auto result = wire::outcome(*answer);
-    return result ? 0 : result.error().code;
-  }
   std::string names() {
     const auto rules =
         wire::read_snat_rules(*transport_.exchange(wire::list_snat_rules_request(context_)));
@@ -47,11 +39,6 @@ class SnatCommands : public testing::Test {
     EXPECT_TRUE(rule.add({.first = outside, .last = outside}));
     return rule;
   }
-
-  TestDirector own_;
-  RequestHandler handler_{own_.director, nullptr};
-  DirectTransport transport_{handler_};
-  wire::RequestContext context_{.family = wire::kSluiceFamily};
 };
 
 TEST_F(SnatCommands, AddListDeleteFlush) {
