@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <chrono>
+#include <tl/expected.hpp>
 #include <vector>
 
 #include "net/bytes.hpp"
@@ -67,6 +68,51 @@ struct Partial {
 
 std::size_t family_index(Family family) noexcept { return family == Family::kIpv4 ? 0 : 1; }
 
+/// What a fragment brings.
+struct Piece {
+  Key key;
+  std::size_t begin = 0;  // of its data in the packet
+  std::size_t end = 0;
+  std::size_t data_at = 0;  // in the frame
+  bool is_last = false;
+  [[nodiscard]] std::size_t size() const noexcept { return end - begin; }
+};
+
+tl::expected<Piece, DropReason> piece_of(std::span<const std::byte> frame,
+                                         const net::Headers& headers) noexcept {
+  const bool is_v4 = headers.family() == Family::kIpv4;
+  Piece piece{.key = {headers.source, headers.destination, 0, net::Protocol::kIp},
+              .begin = headers.fragment_offset,
+              .is_last = !headers.more_fragments};
+  piece.data_at =
+      is_v4 ? headers.transport_offset : headers.fragment_header_offset + std::size_t{8};
+  piece.end = piece.begin + headers.end - piece.data_at;
+  // All but the last carry whole units of eight bytes; IPv4 is cut to that, as the kernel does.
+  if (headers.more_fragments && piece.end % 8 != 0) {
+    if (!is_v4) return tl::unexpected(DropReason::kBadHeader);
+    piece.end &= ~std::size_t{7};
+  }
+  if (piece.end <= piece.begin || piece.end > kLargestIp) {
+    return tl::unexpected(DropReason::kBadHeader);
+  }
+  const std::size_t head_size = is_v4 ? headers.transport_offset : headers.fragment_header_offset;
+  if (piece.begin == 0 && head_size > kHeadSize) return tl::unexpected(DropReason::kUnsupported);
+  if (is_v4) {
+    piece.key.identification = net::load<Be16>(frame, headers.ip_offset + std::size_t{4}).to_host();
+    piece.key.protocol = headers.protocol;
+  } else {
+    piece.key.identification =
+        net::load<Be32>(frame, headers.fragment_header_offset + std::size_t{4}).to_host();
+  }
+  return piece;
+}
+
+/// True if the piece and those before it say different things of where the packet ends.
+bool contradicts(const Partial& partial, const Piece& piece) noexcept {
+  if (!partial.has_last) return piece.is_last && piece.end < partial.reach;
+  return piece.is_last ? piece.end != partial.reach : piece.end > partial.reach;
+}
+
 /// The byte of an IPv6 header chain that names the fragment header.
 std::size_t naming_offset(std::span<const std::byte> frame, const net::Headers& headers) noexcept {
   std::size_t named_at = headers.ip_offset + std::size_t{6};
@@ -113,6 +159,9 @@ struct Reassembler::State {
   void store(Partial& partial, std::size_t begin, std::span<const std::byte> bytes) noexcept;
   void keep_head(Partial& partial, std::span<const std::byte> frame,
                  const net::Headers& headers) noexcept;
+  /// Puts a piece that fits to its packet; there is room.
+  void take(Partial& partial, const Piece& piece, std::span<const std::byte> frame,
+            const net::Headers& headers) noexcept;
   [[nodiscard]] std::size_t write(Partial& partial, std::span<std::byte> out) noexcept;
   Outcome drop(std::uint32_t index, DropReason reason, std::uint32_t given_up) noexcept {
     give_up(index);
@@ -312,6 +361,21 @@ std::size_t Reassembler::State::write(Partial& partial, std::span<std::byte> out
   return size;
 }
 
+void Reassembler::State::take(Partial& partial, const Piece& piece,
+                              std::span<const std::byte> frame,
+                              const net::Headers& headers) noexcept {
+  store(partial, piece.begin, frame.subspan(piece.data_at, piece.size()));
+  if (piece.begin == 0) keep_head(partial, frame, headers);
+  partial.has_last = partial.has_last || piece.is_last;
+  partial.reach = std::max(partial.reach, static_cast<std::uint32_t>(piece.end));
+  partial.congestion |= static_cast<std::uint8_t>(1U << (headers.tos & 3U));
+  const auto size = static_cast<std::uint16_t>(std::min(headers.ip_size(), kLargestIp));
+  partial.largest = std::max(partial.largest, size);
+  if (headers.family() == Family::kIpv4 && headers.dont_fragment) {
+    partial.largest_unfragmentable = std::max(partial.largest_unfragmentable, size);
+  }
+}
+
 Reassembler::Reassembler(const Limits& limits, std::uint64_t hash_key)
     : state_(std::make_unique<State>(limits, hash_key)) {}
 Reassembler::~Reassembler() = default;
@@ -319,42 +383,16 @@ Reassembler::~Reassembler() = default;
 Outcome Reassembler::add(std::span<const std::byte> frame, const net::Headers& headers,
                          Timestamp now, std::span<std::byte> out) noexcept {
   State& state = *state_;
-  const bool is_v4 = headers.family() == Family::kIpv4;
-  const std::size_t begin = headers.fragment_offset;
-  const std::size_t data_at =
-      is_v4 ? headers.transport_offset : headers.fragment_header_offset + std::size_t{8};
-  std::size_t end = begin + headers.end - data_at;
-  const auto refuse = [](DropReason reason) noexcept {
-    return Outcome{.kind = Outcome::Kind::kDropped, .reason = reason, .shape = {}};
-  };
-  // All but the last carry whole units of eight bytes; IPv4 is cut to that, as the kernel does.
-  if (headers.more_fragments && end % 8 != 0) {
-    if (!is_v4) return refuse(DropReason::kBadHeader);
-    end &= ~std::size_t{7};
-  }
-  if (end <= begin || end > kLargestIp) return refuse(DropReason::kBadHeader);
-  const std::size_t head_size = is_v4 ? headers.transport_offset : headers.fragment_header_offset;
-  if (begin == 0 && head_size > kHeadSize) return refuse(DropReason::kUnsupported);
-
-  Key key{headers.source, headers.destination, 0, net::Protocol::kIp};
-  if (is_v4) {
-    key.identification = net::load<Be16>(frame, headers.ip_offset + std::size_t{4}).to_host();
-    key.protocol = headers.protocol;
-  } else {
-    key.identification =
-        net::load<Be32>(frame, headers.fragment_header_offset + std::size_t{4}).to_host();
-  }
-  const std::uint32_t hashed = state.hash(key);
-  std::uint32_t index = state.find(key, hashed);
+  const auto piece = piece_of(frame, headers);
+  if (!piece) return {.kind = Outcome::Kind::kDropped, .reason = piece.error(), .shape = {}};
+  const std::uint32_t hashed = state.hash(piece->key);
+  std::uint32_t index = state.find(piece->key, hashed);
   std::uint32_t given_up = 0;
-  if (index == kNone) index = state.create(key, hashed, now, given_up);
+  if (index == kNone) index = state.create(piece->key, hashed, now, given_up);
   Partial& partial = state.partials[index];
 
-  const bool is_last = !headers.more_fragments;
-  const bool contradicts = partial.has_last ? (is_last ? end != partial.reach : end > partial.reach)
-                                            : (is_last && end < partial.reach);
-  if (contradicts) return state.drop(index, DropReason::kBadHeader, given_up);
-  switch (state.fit(partial, begin, end)) {
+  if (contradicts(partial, *piece)) return state.drop(index, DropReason::kBadHeader, given_up);
+  switch (state.fit(partial, piece->begin, piece->end)) {
     case State::Fit::kRepeated:
       return {.kind = Outcome::Kind::kHeld, .given_up = given_up, .shape = {}};
     case State::Fit::kOverlaps:
@@ -363,21 +401,12 @@ Outcome Reassembler::add(std::span<const std::byte> frame, const net::Headers& h
       break;
   }
 
-  const std::size_t needed = (end - begin + kBlockSize - 1) / kBlockSize;
+  const std::size_t needed = (piece->size() + kBlockSize - 1) / kBlockSize;
   while (state.free_blocks < needed && state.give_up_oldest(index)) ++given_up;
   if (state.free_blocks < needed || partial.fragments == kMaxFragments) {
     return state.drop(index, DropReason::kFragmentMemory, given_up);
   }
-  state.store(partial, begin, frame.subspan(data_at, end - begin));
-  if (begin == 0) state.keep_head(partial, frame, headers);
-  partial.has_last = partial.has_last || is_last;
-  partial.reach = std::max(partial.reach, static_cast<std::uint32_t>(end));
-  partial.congestion |= static_cast<std::uint8_t>(1U << (headers.tos & 3U));
-  const auto size = static_cast<std::uint16_t>(std::min(headers.ip_size(), kLargestIp));
-  partial.largest = std::max(partial.largest, size);
-  if (is_v4 && headers.dont_fragment) {
-    partial.largest_unfragmentable = std::max(partial.largest_unfragmentable, size);
-  }
+  state.take(partial, *piece, frame, headers);
   if (!partial.has_last || partial.received != partial.reach) {
     return {.kind = Outcome::Kind::kHeld, .given_up = given_up, .shape = {}};
   }
