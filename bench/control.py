@@ -31,6 +31,7 @@ ECHO = """
 import socket, sys
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.bind(("", 7))
+print("ready", flush=True)
 while True:
     data, peer = s.recvfrom(2048)
     s.sendto(data, peer)
@@ -134,7 +135,8 @@ class Bench:
         self.lines = rules(arguments.services, arguments.servers)
         self.file = pathlib.Path(lab.directory) / "rules"
         self.file.write_text("\n".join(self.lines) + "\n")
-        self.cluster.servers[0].start(PYTHON, "-c", ECHO)
+        echo = self.cluster.servers[0].start(PYTHON, "-c", ECHO, stdout=subprocess.PIPE, text=True)
+        echo.stdout.readline()  # it listens: before, a probe would be refused
         self.add_probed_service()
 
     def add_probed_service(self):
