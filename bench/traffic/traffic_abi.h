@@ -6,6 +6,8 @@
 
 enum {
   TRAFFIC_MAX_FRAME = 128,
+  TRAFFIC_MAX_SYN = 80,
+  TRAFFIC_SHARE_SHIFT = 16, /* a share is out of 2^16 */
   TRAFFIC_MAGIC = 0x51c4be9d,
   TRAFFIC_PORTS_SHIFT = 14, /* clients use so many ports each, from 1024 on */
   TRAFFIC_FIRST_PORT = 1024,
@@ -35,9 +37,17 @@ struct traffic_plan {
   __u32 block;        /* and so many flows take turns */
   __u32 is_stamped;
   __u64 interval; /* picoseconds from packet to packet; 0: as fast as possible */
+  /* TCP SYNs among the packets, each of a random client whose last 16 bits of address, and port,
+   * are chosen anew. Their sequence number is the magic number. */
+  __u8 syn[TRAFFIC_MAX_SYN];
+  __u32 syn_size;
+  __u32 syn_sum;     /* as base_sum */
+  __u32 syn_client;  /* the last 32 bits of the first client's address, of the host */
+  __u32 flood_share; /* of all packets; 0: none */
 };
 
 struct traffic_counts {
   __u64 packets;
   __u64 longest; /* delay in ns */
+  __u64 syns;
 };

@@ -9,10 +9,13 @@
 // answers each with a line of JSON:
 //
 //     run packets=N [flows=N] [first=N] [each=N] [block=N] [rate=N] [batch=N] [stamp=1]
+//         [flood=N] [seconds=N] [reflect=1]
 //
 // `flows`, a power of two: packets come from so many in random order; without it each flow has
-// `each` packets, `block` flows taking turns. `rate` is packets a second.
-// "attach" puts a bare program on an interface until its input ends. Needs root.
+// `each` packets, `block` flows taking turns. `rate` is packets a second. Of 1000 packets `flood`
+// are TCP SYNs of random clients instead. `seconds`: the packets are sent again and again for so
+// long. `reflect`: the sink sends the flows' packets back. "attach" puts a bare program on an
+// interface until its input ends. Needs root.
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <fcntl.h>
@@ -146,6 +149,8 @@ class Generator {
     plan.is_stamped = static_cast<std::uint32_t>(get("stamp", 0));
     const auto rate = get("rate", 0);
     plan.interval = rate == 0 ? 0 : 1'000'000'000'000ULL / rate;
+    plan.flood_share = static_cast<std::uint32_t>((get("flood", 0) << TRAFFIC_SHARE_SHIFT) / 1000);
+    object_->bss->reflects = static_cast<std::uint32_t>(get("reflect", 0));
     object_->bss->plan = plan;
     object_->bss->turn = 0;
     object_->bss->start = 0;
@@ -153,17 +158,24 @@ class Generator {
     clear();
     const double wall = seconds_of(CLOCK_MONOTONIC);
     const double processor = seconds_of(CLOCK_THREAD_CPUTIME_ID);
-    const auto each_took = send(plan, packets, get("batch", 64));
+    std::uint64_t sent = 0;
+    double spent = 0;
+    do {
+      spent += static_cast<double>(send(plan, packets, get("batch", 64)) * packets);
+      sent += packets;
+    } while (seconds_of(CLOCK_MONOTONIC) - wall < static_cast<double>(get("seconds", 0)));
     const double took = seconds_of(CLOCK_MONOTONIC) - wall;
     const double used = seconds_of(CLOCK_THREAD_CPUTIME_ID) - processor;
-    const auto counts = wait_for_rest(packets);
+    const auto syns = sent * plan.flood_share >> TRAFFIC_SHARE_SHIFT;
+    const auto counts = wait_for_rest(sent - syns);
     const auto complete = std::count_if(arrived_, arrived_ + flows_,
                                         [&](std::uint64_t count) { return count >= each; });
     fmt::print(
-        "{{\"sent\": {}, \"received\": {}, \"seconds\": {:.9f}, \"cpu_seconds\": {:.9f}, \"ns\": "
-        "{}, "
+        "{{\"sent\": {}, \"received\": {}, \"syns_sent\": {}, \"syns_received\": {}, "
+        "\"seconds\": {:.9f}, \"cpu_seconds\": {:.9f}, \"ns\": {:.0f}, "
         "\"complete\": {}, \"longest\": {}{}}}\n",
-        packets, counts.packets, took, used, each_took, complete, counts.longest, delays());
+        sent - syns, counts.packets, syns, counts.syns, took, used,
+        spent / static_cast<double>(sent), complete, counts.longest, delays());
     std::fflush(stdout);
   }
 
@@ -206,12 +218,13 @@ class Generator {
     traffic_counts all{};
     for (const auto& part : each) {
       all.packets += part.packets;
+      all.syns += part.syns;
       all.longest = std::max(all.longest, part.longest);
     }
     return all;
   }
 
-  /// Until all have come, or none has for a tenth of a second.
+  /// Until all packets of flows have come, or none has for a tenth of a second.
   [[nodiscard]] traffic_counts wait_for_rest(std::uint64_t packets) const {
     auto last = counts();
     for (int idle = 0; idle < 50 && last.packets < packets; ++idle) {

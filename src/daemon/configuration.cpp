@@ -49,6 +49,14 @@ class Reader {
     if (name == "log_level") return word(key, node, parse_log_level, out.log_level);
     if (name == "log_format") return word(key, node, parse_log_format, out.log_format);
     if (name == "table_size") return table_size(node, out);
+    if (name == "stand_in_slots") {
+      return size(key, node, Configuration::kMinSlots, datapath::StandInSizes::kMaxSlots,
+                  out.datapath.stand_in.slots);
+    }
+    if (name == "journal_size") {
+      return size(key, node, Configuration::kMinNotes, datapath::StandInSizes::kMaxNotes,
+                  out.datapath.stand_in.notes);
+    }
     if (name == "keep_forwarding") return flag(key, node, out.keep_forwarding);
     if (name == "socket_group") return text(key, node, out.socket_group);
     if (name == "rules") return text(key, node, out.rules_file);
@@ -56,7 +64,8 @@ class Reader {
     if (name == "sync") return sync(node, out.sync);
     return error(key.source(),
                  fmt::format("unknown key '{}' (known: interfaces, xdp_mode, table_size, "
-                             "socket_group, rules, log_level, log_format, settings, sync)",
+                             "stand_in_slots, journal_size, keep_forwarding, socket_group, rules, "
+                             "log_level, log_format, settings, sync)",
                              name));
   }
 
@@ -110,6 +119,17 @@ class Reader {
     const auto size = check_table_size(number->get());
     if (!size) return error(node.source(), size.error());
     out.table_size = *size;
+    return {};
+  }
+
+  [[nodiscard]] Outcome size(const toml::key& key, const toml::node& node, std::uint32_t least,
+                             std::uint32_t most, std::uint32_t& out) const {
+    const auto* number = node.as_integer();
+    if (number == nullptr || number->get() < least || number->get() > most) {
+      return error(node.source(), fmt::format("'{}' must be an integer from {} to {}", key.str(),
+                                              least, most));
+    }
+    out = static_cast<std::uint32_t>(number->get());
     return {};
   }
 

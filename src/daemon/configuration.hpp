@@ -19,6 +19,10 @@ struct Configuration {
   static constexpr std::uint32_t kMinTableSize = 16;
   static constexpr std::uint32_t kMaxTableSize = 1U << 24;
 
+  /// Enough for the table of one large service.
+  static constexpr std::uint32_t kMinSlots = 1U << 12;
+  static constexpr std::uint32_t kMinNotes = 1U << 10;
+
   datapath::DatapathOptions datapath;
   std::uint32_t table_size = 1U << 16;  ///< connections that fit
   std::string socket_group;             ///< may use the control socket; empty: nobody but root

@@ -22,6 +22,9 @@ TEST(Configuration, EveryKeyIsRead) {
 interfaces = ["eth0", "eth1"]
 xdp_mode = "generic"
 table_size = 1000000
+stand_in_slots = 8192
+journal_size = 2048
+keep_forwarding = true
 socket_group = "adm"
 rules = "/etc/sluice/rules"
 log_level = "debug"
@@ -38,6 +41,9 @@ port = 9000
   EXPECT_THAT(read->datapath.interfaces, ElementsAre("eth0", "eth1"));
   EXPECT_EQ(read->datapath.xdp_mode, datapath::XdpMode::kGeneric);
   EXPECT_EQ(read->table_size, 1000000U);
+  EXPECT_EQ(read->datapath.stand_in.slots, 8192U);
+  EXPECT_EQ(read->datapath.stand_in.notes, 2048U);
+  EXPECT_TRUE(read->keep_forwarding);
   EXPECT_EQ(read->socket_group, "adm");
   EXPECT_EQ(read->rules_file, "/etc/sluice/rules");
   EXPECT_EQ(read->log_level, LogLevel::kDebug);
@@ -122,6 +128,9 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{"table_size = \"3\"", "test.toml:1:14: ", "must be an integer"},
         Wrong{"table_size = 3", "test.toml:1:14: ", "from 16 to 16777216"},
         Wrong{"table_size = -1", "test.toml:1:14: ", "not -1"},
+        Wrong{"stand_in_slots = 4095", "test.toml:1:18: ", "from 4096 to 16777216"},
+        Wrong{"stand_in_slots = 16777217", "test.toml:1:18: ", "from 4096 to 16777216"},
+        Wrong{"journal_size = \"1024\"", "test.toml:1:16: ", "from 1024 to 4194304"},
         Wrong{"interfaces = \"eth0\"", "test.toml:1:14: ", "an array of names"},
         Wrong{"interfaces = [\"eth0\", 7]", "test.toml:1:23: ", "must be a string"},
         Wrong{"interfaces = [\"\"]", "test.toml:1:15: ", "not an interface name"},

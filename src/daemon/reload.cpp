@@ -27,6 +27,10 @@ Reload compare(const Configuration& old, const Configuration& fresh) {
   note(old.datapath.interfaces != fresh.datapath.interfaces, result.applied, "interfaces");
   note(old.datapath.xdp_mode != fresh.datapath.xdp_mode, result.need_restart, "xdp_mode");
   note(old.table_size != fresh.table_size, result.need_restart, "table_size");
+  const auto& sizes = old.datapath.stand_in;
+  const auto& fresh_sizes = fresh.datapath.stand_in;
+  note(sizes.slots != fresh_sizes.slots, result.need_restart, "stand_in_slots");
+  note(sizes.notes != fresh_sizes.notes, result.need_restart, "journal_size");
   note(old.rules_file != fresh.rules_file, result.need_restart, "rules");
   note(old.sync != fresh.sync, result.need_restart, "sync");
   return result;

@@ -21,6 +21,7 @@ TEST(Reload, EveryKeyIsAppliedOrNeedsARestart) {
   fresh.datapath.interfaces = {"eth0"};
   fresh.datapath.xdp_mode = datapath::XdpMode::kGeneric;
   fresh.table_size = 1000;
+  fresh.datapath.stand_in = {.slots = 4096, .notes = 1024};
   fresh.socket_group = "adm";
   fresh.rules_file = "/etc/sluice/rules";
   fresh.log_level = LogLevel::kDebug;
@@ -30,7 +31,8 @@ TEST(Reload, EveryKeyIsAppliedOrNeedsARestart) {
   const auto changes = compare({}, fresh);
   EXPECT_THAT(changes.applied, ElementsAre("log_level", "log_format", "socket_group", "drop_entry",
                                            "expire_nodest_conn", "interfaces"));
-  EXPECT_THAT(changes.need_restart, ElementsAre("xdp_mode", "table_size", "rules"));
+  EXPECT_THAT(changes.need_restart, ElementsAre("xdp_mode", "table_size", "stand_in_slots",
+                                                "journal_size", "rules"));
 }
 
 TEST(Reload, WhatWasSetAtRunTimeStays) {

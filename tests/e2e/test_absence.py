@@ -4,10 +4,11 @@ published, and the next director takes them over."""
 
 import re
 import signal
+import time
 
 import pytest
 
-from cluster import VIP, Cluster
+from cluster import VIP, Cluster, server_address
 from lab import BIN, HERE, PYTHON, wait_until
 
 ECHO_PORT = 7
@@ -33,9 +34,9 @@ def serve_echo(cluster):
         wait_until(lambda s=server: f":{ECHO_PORT} " in s.run("ss", "-tlnH"), "it listens")
 
 
-def hold(cluster, family, count):
+def hold(cluster, family, count, name="go-on"):
     """Connections that are open and have had one answer, and the file that makes them go on."""
-    go_on = cluster.lab.directory / "go-on"
+    go_on = cluster.lab.directory / name
     go_on.unlink(missing_ok=True)
     client = cluster.client.start(PYTHON, HERE / "echo_many.py", "hold", VIP[family], ECHO_PORT,
                                   count, go_on, stdout=-1, text=True)
@@ -79,11 +80,45 @@ def test_connections_that_began_without_a_director_go_on(lab, method, family):
     wait_until(lambda: "ESTABLISHED" not in again.ipvsadm("-Lnc"), "the director saw them end")
 
 
-@pytest.mark.parametrize("limit", [500, 0])
-def test_a_flood_of_syns_stays_with_xdp(lab, limit):
+@pytest.mark.parametrize("method", ["dr", "nat"])
+def test_a_daemon_that_hangs_is_absent_and_goes_on(lab, method):
+    held, count = 50, 30
+    cluster, sluiced = start(lab, method, 4, ECHO_PORT)
+    cluster.add_service(4, port=80)
+    wait_until(lambda: counter(sluiced, "stand_in_tables") == 2, "the tables are published")
+    serve_echo(cluster)
+    assert cluster.client.fetch_many(VIP[4], 12).total() == 12  # neighbours are known
+    before, go_on_before = hold(cluster, 4, held)
+    sluiced.process.send_signal(signal.SIGSTOP)
+    hung = time.monotonic()
+    try:
+        # What XDP handed over before it saw that nobody takes it is sent again by the clients.
+        wait_until(lambda: cluster.client.curl(VIP[4], check=False, timeout=2), "a page comes")
+        assert "" not in cluster.client.fetch_many(VIP[4], count)
+        during, go_on_during = hold(cluster, 4, held, "go-on-2")
+        assert time.monotonic() - hung > 3  # of those of a moment ago it cannot know
+    finally:
+        sluiced.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: counter(sluiced, "journal_flows") == counter(sluiced, "journal_adopted"),
+               "it has the connections that began meanwhile")
+    assert counter(sluiced, "journal_flows") >= count + held
+    assert counter(sluiced, "journal_lost") == 0
+    assert "" not in cluster.client.fetch_many(VIP[4], 12)
+    end(before, go_on_before, held)
+    end(during, go_on_during, held)
+    wait_until(lambda: "ESTABLISHED" not in sluiced.ipvsadm("-Lnc"), "the director saw them end")
+
+
+def flood(cluster, port, count, *kind):
+    return cluster.client.start(PYTHON, HERE / "syn_flood.py", "eth0", cluster.director.mac("eth0"),
+                                VIP[4], port, count, *kind, stdout=-1, text=True)
+
+
+@pytest.mark.parametrize("method, limit", [("dr", 500), ("nat", 500), ("dr", 0)])
+def test_a_flood_of_syns_stays_with_xdp(lab, method, limit):
     """Beyond the limit the table of connections does not see it; without one it runs full."""
     count, held, table = 60_000, 100, 20_000
-    cluster = Cluster(lab, "dr", servers=2, fast=True)
+    cluster = Cluster(lab, method, arms=2 if method == "nat" else 1, servers=2, fast=True)
     sluiced = cluster.start("--table-size", table)
     cluster.director.run(BIN / "sluice", "sysctl", f"sluice.punt_limit={limit}")
     for port in (80, ECHO_PORT):
@@ -91,15 +126,14 @@ def test_a_flood_of_syns_stays_with_xdp(lab, limit):
     wait_until(lambda: counter(sluiced, "stand_in_tables") == 2, "the tables are published")
     serve_echo(cluster)
     client, go_on = hold(cluster, 4, held)
-    flood = cluster.client.start(PYTHON, HERE / "syn_flood.py", "eth0", cluster.director.mac("eth0"),
-                                 VIP[4], 80, count, stdout=-1, text=True)
+    flooding = flood(cluster, 80, count)
     stood_in = lambda: counter(sluiced, "xdp_stood_in")
     if limit:
         wait_until(lambda: stood_in() > 1000, "XDP stands in", seconds=30)
-        while flood.poll() is None:
+        while flooding.poll() is None:
             assert "" not in cluster.client.fetch_many(VIP[4], 5)
-    assert flood.wait(60) == 0
-    seconds = float(flood.stdout.read())
+    assert flooding.wait(60) == 0
+    seconds = float(flooding.stdout.read())
     connections = len(sluiced.ipvsadm("-Lnc").splitlines()) - 2
     print(f"{count / seconds:.0f} SYNs a second, {connections} connections, {stood_in()} by XDP")
     if limit:
@@ -112,3 +146,38 @@ def test_a_flood_of_syns_stays_with_xdp(lab, limit):
     is_full = "table_full" in cluster.director.attempt(BIN / "sluice", "status").stdout
     assert is_full == (limit == 0)
     end(client, go_on, held)
+
+
+@pytest.mark.parametrize("method", ["dr", "nat"])
+def test_a_flood_of_datagrams_stays_with_xdp(lab, method):
+    count, limit, port = 60_000, 500, 53
+    cluster = Cluster(lab, method, arms=2 if method == "nat" else 1, servers=2, fast=True)
+    sluiced = cluster.start("--table-size", 20_000)
+    cluster.director.run(BIN / "sluice", "sysctl", f"sluice.punt_limit={limit}")
+    cluster.add_service(4, port=port, protocol="-u")
+    wait_until(lambda: counter(sluiced, "stand_in_tables") == 1, "the table is published")
+    for number, server in enumerate(cluster.servers, 1):
+        address = VIP[4] if method == "dr" else server_address(number, 4)
+        server.start(PYTHON, HERE / "udp_echo.py", "serve", server.name, address, port)
+        wait_until(lambda s=server: f":{port} " in s.run("ss", "-ulnH"), "it listens")
+
+    def ask(clients):
+        return cluster.client.run(PYTHON, HERE / "udp_echo.py", "ask", VIP[4], port,
+                                  clients).splitlines()
+
+    assert set(ask(8)) == {"rs1", "rs2"}
+    flooding = flood(cluster, port, count, "udp")
+    stood_in = lambda: counter(sluiced, "xdp_stood_in")
+    wait_until(lambda: stood_in() > 1000, "XDP stands in", seconds=30)
+    answers = []
+    while flooding.poll() is None:
+        answers += ask(5)
+    answers += ask(5)
+    assert flooding.wait(60) == 0
+    seconds = float(flooding.stdout.read())
+    # Each of them had one server all the time.
+    assert set(answers) == {"rs1", "rs2"}
+    connections = len(sluiced.ipvsadm("-Lnc").splitlines()) - 2
+    assert connections < limit * (seconds + 2) + 1000
+    assert stood_in() > count - limit * (seconds + 2)
+    assert "table_full" not in cluster.director.attempt(BIN / "sluice", "status").stdout
