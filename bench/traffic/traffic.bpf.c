@@ -177,19 +177,19 @@ static __always_inline int reflect(struct xdp_md* ctx) {
 /* Where the packets arrive. All other packets are the host's. */
 SEC("xdp")
 int sink(struct xdp_md* ctx) {
-  __u32 at = payload_at;
+  /* The sequence number of a SYN lies four bytes before what is the payload of UDP. */
+  __u32 at = payload_at - sizeof(__u32);
   __u32 key = 0;
   if (at > 200) return XDP_PASS;
   struct traffic_counts* count = bpf_map_lookup_elem(&counts, &key);
   if (!count) return XDP_DROP;
-  /* The sequence number lies four bytes before what is the payload of UDP. */
-  __u32* sequence = (void*)(long)ctx->data + at - 4;
+  __u32* sequence = (void*)(long)ctx->data + at;
   if ((void*)(sequence + 1) > (void*)(long)ctx->data_end) return XDP_PASS;
   if (*sequence == TRAFFIC_MAGIC) {
     ++count->syns;
     return XDP_DROP;
   }
-  struct traffic_payload* payload = (void*)(long)ctx->data + at;
+  struct traffic_payload* payload = (void*)(sequence + 1);
   if ((void*)(payload + 1) > (void*)(long)ctx->data_end) return XDP_PASS;
   if (payload->magic != TRAFFIC_MAGIC) return XDP_PASS;
   ++count->packets;

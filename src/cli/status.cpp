@@ -110,7 +110,23 @@ std::optional<FastPath> fast_path(const wire::DirectorStatus& director) {
        {"xdp_to_virtual", "xdp_from_real", "xdp_icmp_errors", "xdp_fragments", "xdp_odd"}) {
     result.punted += find(director.counters, name).value_or(0);
   }
+  // XDP counts what it would ask about, and then those that it does not.
+  for (const auto* name : {"xdp_stood_in", "xdp_limit_drops", "xdp_no_socket_drops"}) {
+    result.punted -= std::min(result.punted, find(director.counters, name).value_or(0));
+  }
   return result;
+}
+
+std::optional<StandIn> stand_in(const wire::DirectorStatus& director) {
+  const auto value = [&](std::string_view name) { return find(director.counters, name); };
+  const auto active = value("stand_in_active");
+  if (!active) return std::nullopt;
+  return StandIn{.is_active = *active != 0,
+                 .is_table_full = value("stand_in_table_full").value_or(0) != 0,
+                 .times = value("stand_in_times").value_or(0),
+                 .packets = value("xdp_stood_in").value_or(0),
+                 .dropped = value("xdp_limit_drops").value_or(0),
+                 .tables = value("stand_in_tables").value_or(0)};
 }
 
 ProgramResult run_status(std::span<const std::string> options, wire::Transport& transport) {

@@ -50,6 +50,17 @@ struct FastPath {
 };
 [[nodiscard]] std::optional<FastPath> fast_path(const wire::DirectorStatus& director);
 
+/// What XDP decides by itself about new flows, if the director tells it.
+struct StandIn {
+  bool is_active = false;      ///< in the last seconds
+  bool is_table_full = false;  ///< and that because the connection table is nearly full
+  std::uint64_t times = 0;     ///< so often it became active since the daemon started
+  std::uint64_t packets = 0;   ///< sent on by published tables
+  std::uint64_t dropped = 0;   ///< new connections of services without a table
+  std::uint64_t tables = 0;    ///< services with a table
+};
+[[nodiscard]] std::optional<StandIn> stand_in(const wire::DirectorStatus& director);
+
 /// One screen; with `all`, also counters that are zero.
 [[nodiscard]] std::string status_text(const Overview& overview, bool all);
 /// The same, complete, as a JSON object.

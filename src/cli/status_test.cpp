@@ -132,6 +132,45 @@ TEST(Status, TheFastPathIfItIsTold) {
   EXPECT_EQ(FastPath().percent(), 0);
 }
 
+TEST(Status, WhatXdpSendsOnByItselfDoesNotGoToTheEngine) {
+  auto overview = healthy();
+  auto& counters = overview.status.director.counters;
+  counters.insert(counters.end(), {{"xdp_forwarded", 900},
+                                   {"xdp_to_virtual", 1060},
+                                   {"xdp_stood_in", 930},
+                                   {"xdp_limit_drops", 20},
+                                   {"xdp_no_socket_drops", 10}});
+  EXPECT_THAT(
+      status_text(overview, false),
+      HasSubstr("fast path: 90.0 % of 1000 packets stayed in XDP, 100 went to the engine\n"));
+}
+
+TEST(Status, WhetherXdpStandsIn) {
+  auto overview = healthy();
+  EXPECT_THAT(status_text(overview, true), Not(HasSubstr("stand-in")));
+  EXPECT_FALSE(nlohmann::json::parse(status_json(overview)).contains("stand_in"));
+  auto& counters = overview.status.director.counters;
+  counters.insert(counters.end(), {{"stand_in_active", 0}, {"stand_in_tables", 2}});
+  EXPECT_THAT(status_text(overview, false), HasSubstr("\nstand-in: not needed\n"));
+  counters[counters.size() - 2].value = 1;
+  counters.insert(counters.end(), {{"stand_in_times", 2},
+                                   {"stand_in_table_full", 1},
+                                   {"xdp_stood_in", 1000},
+                                   {"xdp_limit_drops", 7}});
+  EXPECT_THAT(
+      status_text(overview, false),
+      HasSubstr("\nstand-in: XDP decides about new flows by itself now, the table is nearly "
+                "full; 2 times since the start; 1000 packets sent by tables; 7 new "
+                "connections dropped\n"));
+  const auto told = nlohmann::json::parse(status_json(overview)).at("stand_in");
+  EXPECT_EQ(told.at("active"), true);
+  EXPECT_EQ(told.at("table_full"), true);
+  EXPECT_EQ(told.at("times"), 2);
+  EXPECT_EQ(told.at("packets"), 1000);
+  EXPECT_EQ(told.at("dropped"), 7);
+  EXPECT_EQ(told.at("tables"), 2);
+}
+
 TEST(Status, Json) {
   auto overview = healthy();
   model::SyncDaemonSpec daemon;

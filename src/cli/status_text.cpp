@@ -49,6 +49,19 @@ std::string service_name(const model::ServiceKey& key) {
                      endpoint(key.address, key.port));
 }
 
+std::string stand_in_text(const StandIn& stand_in) {
+  std::string text =
+      stand_in.is_active ? "XDP decides about new flows by itself now" : "not needed";
+  if (stand_in.is_active && stand_in.is_table_full) text += ", the table is nearly full";
+  if (stand_in.times != 0) {
+    text +=
+        fmt::format("; {} time{} since the start", stand_in.times, stand_in.times == 1 ? "" : "s");
+  }
+  if (stand_in.packets != 0) text += fmt::format("; {} packets sent by tables", stand_in.packets);
+  if (stand_in.dropped != 0) text += fmt::format("; {} new connections dropped", stand_in.dropped);
+  return text;
+}
+
 std::string sync_text(const model::SyncDaemonSpec& daemon) {
   return fmt::format("{} on {}, id {}",
                      daemon.role == model::SyncRole::kMaster ? "master" : "backup",
@@ -226,6 +239,9 @@ std::string status_text(const Overview& overview, bool all) {
     fmt::format_to(out, "fast path: {:.1f} % of {} packets stayed in XDP, {} went to the engine\n",
                    fast->percent(), fast->forwarded + fast->punted, fast->punted);
   }
+  if (const auto own = stand_in(director)) {
+    fmt::format_to(out, "stand-in: {}\n", stand_in_text(*own));
+  }
   std::vector<std::string> daemons;
   for (const auto& daemon : overview.sync_daemons) daemons.push_back(sync_text(daemon));
   fmt::format_to(out, "sync: {}\n",
@@ -280,6 +296,11 @@ std::string status_json(const Overview& overview) {
   if (const auto fast = fast_path(director)) {
     all["fast_path"] = {
         {"forwarded", fast->forwarded}, {"punted", fast->punted}, {"percent", fast->percent()}};
+  }
+  if (const auto own = stand_in(director)) {
+    all["stand_in"] = {{"active", own->is_active}, {"table_full", own->is_table_full},
+                       {"times", own->times},      {"packets", own->packets},
+                       {"dropped", own->dropped},  {"tables", own->tables}};
   }
   return all.dump(2) + '\n';
 }
