@@ -27,7 +27,12 @@ import topology
 from topology import BIN, INSIDE, VIP, Nftables, SluiceDr, SluiceNat, bracketed, spread, wait_until
 
 DIRECTOR_CPU = 1
-TABLE_SIZE = 65536  # the daemon's default
+# Where the server and the clients run: what else the machine does must not decide.
+BESIDE = ["taskset", "-c", str(DIRECTOR_CPU), "nice", "-n", "-20"]
+CLIENT = {4: "203.0.113.254", 6: "2001:db8:3::fe"}
+NETWORK = {4: "203.0.113.0/24", 6: "2001:db8:3::/64"}
+DIRECTOR = {4: "203.0.113.1", 6: "2001:db8:3::1"}
+MOST_SECONDS = 120  # of a flood with clients
 LIMIT_SECONDS = 8  # of a client's connection: SYNs go again after 1, 3 and 7 s
 
 
@@ -36,14 +41,28 @@ class Flooded:
 
     is_sluice = False
 
-    def open(self):
+    def set_up(self):
+        """Clients have a cable of their own: whoever sends first by a veth has all that is received
+        there handled on its processor, which must stay that of the flood."""
         client, director, server = self.row.nodes
-        server.route(topology.OUTSIDE[self.family], "via", INSIDE[self.family])
+        self.row.cable(client, "c1", director, "d2")
+        length = topology.LENGTH[self.family]
+        client.address("c1", f"{CLIENT[self.family]}/{length}")
+        director.address("d2", f"{DIRECTOR[self.family]}/{length}")
+        self.row.neighbour(director, CLIENT[self.family], "d2", client.mac("c1"))
+        self.row.neighbour(client, DIRECTOR[self.family], "c1", director.mac("d2"))
+        client.route(f"{VIP[self.family]}/{topology.HOST[self.family]}", "via",
+                     DIRECTOR[self.family], "src", CLIENT[self.family])
+        server.route(NETWORK[self.family], "via", INSIDE[self.family])
         server.address("lo", f"{VIP[self.family]}/{topology.HOST[self.family]}")
         # What a server sends to clients from the virtual address, with direct routing, comes by here.
         director.sysctl("net.ipv4.conf.d1.accept_local", 1)
-        server.start("taskset", "-c", str(DIRECTOR_CPU), sys.executable,
-                     topology.HERE / "connects.py", "serve", topology.PORT)
+        super().set_up()
+
+    def open(self):
+        client, _, server = self.row.nodes
+        server.start(*BESIDE, sys.executable, topology.HERE / "connects.py", "serve",
+                     topology.PORT)
         wait_until(lambda: f":{topology.PORT} " in server.run("ss", "-tlnH"), "it listens")
         self.client = client
 
@@ -55,9 +74,9 @@ class Flooded:
         return self.traffic.run(packets, flows=self.flows, flood=share, seconds=seconds, rate=rate)
 
     def ask(self, count, seconds):
-        done = self.client.run("taskset", "-c", DIRECTOR_CPU, sys.executable,
-                               topology.HERE / "connects.py", "ask", VIP[self.family], topology.PORT,
-                               count, LIMIT_SECONDS, seconds, timeout=seconds + 30)
+        done = self.client.run(*BESIDE, sys.executable, topology.HERE / "connects.py", "ask",
+                               VIP[self.family], topology.PORT, count, LIMIT_SECONDS, seconds,
+                               timeout=seconds + 60)
         return json.loads(done)
 
     def commands(self):
@@ -95,9 +114,10 @@ class FloodedNftables(Flooded, Nftables):
 class FloodedSluice(Flooded):
     is_sluice = True
     limit = None  # sluice.punt_limit; None: the default
+    table_size = 65536
 
     def set_up(self):
-        self.spare = TABLE_SIZE / self.flows
+        self.spare = self.table_size / self.flows
         super().set_up()
         os.sched_setaffinity(self.daemon.process.pid, {DIRECTOR_CPU})
         if self.limit is not None:
@@ -172,48 +192,50 @@ def measure_flows(subjects, arguments):
 class Background:
     """A flood that goes on while something else is measured."""
 
-    def __init__(self, subject, arguments, rate, seconds):
-        established = arguments.established
-        # Chunks of a quarter of a second.
+    def __init__(self, subject, arguments, rate):
         if rate:
-            every = rate + established
-            words = (every // 4, rate * 1000 // every, seconds, every)
+            every = rate + arguments.established
+            # Chunks of a quarter of a second.
+            words = (every // 4, rate * 1000 // every, MOST_SECONDS, every)
         else:
-            words = (arguments.packets, 900, seconds)
-        self.done = None
-        self.thread = threading.Thread(target=self.run, args=(subject, words))
+            words = (arguments.packets, 900, MOST_SECONDS)
+        self.subject, self.done = subject, None
+        self.thread = threading.Thread(target=self.run, args=words)
         self.thread.start()
 
-    def run(self, subject, words):
+    def run(self, *words):
         try:
-            self.done = subject.flood(*words)
+            self.done = self.subject.flood(*words)
         except topology.Failure:
             pass  # told by who waits
 
-    def wait(self):
+    def end(self):
+        self.subject.traffic.stop()
         self.thread.join()
         if self.done is None:
             raise topology.Failure("the generator ended")
+        if self.done["seconds"] > MOST_SECONDS:
+            raise topology.Failure("the flood was over before all was measured")
         return self.done
 
 
 def notice(subject, arguments, rate):
     """What clients and an administrator notice of one flood."""
     subject.prepare()
-    cpu = subject.cpu_seconds()
-    flood = Background(subject, arguments, rate, arguments.seconds + arguments.warm)
+    if None in subject.ask(5, arguments.seconds):
+        raise topology.Failure(f"{subject.label}: no client is served even without a flood")
+    cpu, begin = subject.cpu_seconds(), time.monotonic()
+    flood = Background(subject, arguments, rate)
     time.sleep(arguments.warm)
-    begin = time.monotonic()
-    took = subject.ask(arguments.connects, arguments.seconds / 2)
-    commands = []
-    while time.monotonic() - begin < arguments.seconds - 0.5 and len(commands) < 20:
-        commands += subject.commands() or [{}]
+    commands = [each for _ in range(arguments.commands) for each in subject.commands()]
+    took = subject.ask(arguments.connects, arguments.seconds)
     connections = subject.connections()
-    done = flood.wait()
+    spent = time.monotonic() - begin
+    cpu = subject.cpu_seconds() - cpu
+    done = flood.end()
     return {"syns": done["syns_sent"] / done["seconds"], "took": took, "commands": commands,
-            "connections": connections,
-            "lost": 100 - 100 * done["received"] / done["sent"],
-            "cpu": 100 * (subject.cpu_seconds() - cpu) / done["seconds"]}
+            "connections": connections, "lost": 100 - 100 * done["received"] / done["sent"],
+            "cpu": 100 * cpu / spent}
 
 
 def measure_notice(subjects, arguments):
@@ -255,14 +277,18 @@ def main():
     parser.add_argument("--established", type=int, default=100_000,
                         help="packets of established flows beside fixed rates, a second")
     parser.add_argument("--connects", type=int, default=200, help="of a client, in a round")
-    parser.add_argument("--seconds", type=float, default=8, help="of each flood with clients")
+    parser.add_argument("--commands", type=int, default=10, help="in a round, each")
+    parser.add_argument("--seconds", type=float, default=8, help="after which no client begins")
     parser.add_argument("--warm", type=float, default=1, help="seconds of a flood before")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--family", type=int, choices=[4, 6], default=4)
+    parser.add_argument("--table-size", type=int, default=FloodedSluice.table_size,
+                        help="of sluiced; the default is the daemon's")
     parser.add_argument("--only", nargs="*", default=[], help="parts of names of subjects")
     arguments = parser.parse_args()
     if arguments.flows & (arguments.flows - 1):
         parser.error("--flows must be a power of two")
+    FloodedSluice.table_size = arguments.table_size
     common.prepare("sluiced", "sluice", "ipvsadm", "sluice_traffic")
     with common.lab("flood") as lab:
         subjects = [kind(lab, arguments.family, arguments.flows) for kind in SUBJECTS

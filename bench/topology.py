@@ -61,6 +61,11 @@ class Traffic:
         if self.process.stdout.readline() != "ready\n":
             raise Failure("the generator did not start")
 
+    def stop(self):
+        """Ends a run with `seconds` that another thread waits for."""
+        self.process.stdin.write("stop\n")
+        self.process.stdin.flush()
+
     def run(self, packets, **options):
         words = " ".join(f"{name}={int(value)}" for name, value in options.items())
         self.process.stdin.write(f"run packets={int(packets)} {words}\n")

@@ -171,7 +171,8 @@ static __always_inline int reflect(struct xdp_md* ctx) {
   __u16 port = ports[0];
   ports[0] = ports[1];
   ports[1] = port;
-  return XDP_TX;
+  /* Not XDP_TX: Linux leaves such frames lying at a veth whose peer has no program. */
+  return bpf_redirect(ctx->ingress_ifindex, 0);
 }
 
 /* Where the packets arrive. All other packets are the host's. */

@@ -22,6 +22,7 @@
 #include <fmt/format.h>
 #include <linux/if_link.h>
 #include <net/if.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -105,6 +106,15 @@ double delay_of(std::size_t bucket) {
   return static_cast<double>((bucket - shift * TRAFFIC_DELAY_STEPS + 1) << shift);
 }
 
+/// True if there is a line in the input, which is taken: it says so.
+bool is_told_to_stop() {
+  pollfd input{.fd = STDIN_FILENO, .events = POLLIN, .revents = 0};
+  if (::poll(&input, 1, 0) <= 0) return false;
+  std::string line;
+  if (std::getline(std::cin, line) && line != "stop") fail("not \"stop\": " + line);
+  return true;
+}
+
 class Generator {
  public:
   explicit Generator(std::span<char*> words)
@@ -163,7 +173,8 @@ class Generator {
     do {
       spent += static_cast<double>(send(plan, packets, get("batch", 64)) * packets);
       sent += packets;
-    } while (seconds_of(CLOCK_MONOTONIC) - wall < static_cast<double>(get("seconds", 0)));
+    } while (seconds_of(CLOCK_MONOTONIC) - wall < static_cast<double>(get("seconds", 0)) &&
+             !is_told_to_stop());
     const double took = seconds_of(CLOCK_MONOTONIC) - wall;
     const double used = seconds_of(CLOCK_THREAD_CPUTIME_ID) - processor;
     const auto syns = sent * plan.flood_share >> TRAFFIC_SHARE_SHIFT;

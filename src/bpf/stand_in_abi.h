@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later OR Apache-2.0 */
 /* What XDP goes by where it decides about flows that it does not know, because no engine is there
- * to ask, or because more new flows come than the engine is to be asked about. C and C++.
+ * to ask, or because more new flows come than the engine is to be asked about or has room for. C
+ * and C++.
  *
  *   packet --> end (number of the virtual endpoint) --> its table: hash of the client --> target
  *
@@ -69,7 +70,7 @@ struct stand_in_control {
   __u32 notes;    /* how many there may be */
   __u32 interval; /* ns between two new flows that a CPU hands to the engine; 0: no limit */
   __u32 timeout;  /* of established TCP connections, in 2^FLOW_ALIVE_SHIFT ns */
-  __u32 reserved;
+  __u32 is_full;  /* the engine has hardly any room: it is not to be asked where a table will do */
   __u64 reserved_words[6];
   /* Written by XDP, in a line of its own. */
   __u64 noted;    /* notes made so far */

@@ -284,7 +284,17 @@ static __always_inline bool is_without_engine(const struct linear* frame, const 
   if (!interval) return false;
   enum stand_in_turn turn = turn_of(frame, h, why);
   scratch->turn = turn;
-  return turn < STAND_IN_TURNS && !has_turn(scratch, turn, interval);
+  if (turn >= STAND_IN_TURNS) return false;
+  if (turn != STAND_IN_TURN_ANSWER && READ_ONCE(control->is_full)) return true;
+  return !has_turn(scratch, turn, interval);
+}
+
+/* True if a packet that no table is for may go to the engine after all: it was left to stand_in
+ * because the engine is full, and there is a turn for it. */
+static __always_inline bool may_try_engine(struct stand_in_scratch* scratch) {
+  struct stand_in_control* control = entry_of(&stand_in_state, 0);
+  if (!control || !READ_ONCE(control->is_full)) return false;
+  return has_turn(scratch, STAND_IN_TURN_TCP, READ_ONCE(control->interval));
 }
 
 enum { STAND_IN4 = 0x100, STAND_IN6 = 0x101 }; /* beside the actions: a tail call is wanted */
@@ -353,7 +363,7 @@ static __always_inline int stand_in(struct xdp_md* ctx, bool is_ipv6) {
   }
   /* The limit is for flows that could be others' as well: a connection that stays with the engine
    * is not to suffer from it. */
-  if (scratch->turn == STAND_IN_TURN_TCP && !is_known) {
+  if (scratch->turn == STAND_IN_TURN_TCP && !is_known && !may_try_engine(scratch)) {
     count(STEER_DROP_LIMIT);
     return XDP_DROP;
   }

@@ -90,6 +90,7 @@ Connections::Connections(std::uint32_t capacity, const std::array<std::uint64_t,
       ftp_sessions_(std::size_t{table_.capacity()} + 1) {}
 
 ConnectionId Connections::open(const ConnectionPlan& plan, Timestamp now) noexcept {
+  if (gives_up_half_open_ && table_.size() >= limit()) give_one_up(now);
   const auto id = table_.size() < limit_ ? table_.create() : ConnectionId{0};
   if (id == 0) return 0;
   auto& record = table_.at(id);
@@ -516,6 +517,32 @@ void Connections::release_control(ConnectionId id, Timestamp now) noexcept {
   const auto flags = table_.at(control).flags;
   const bool keep = (flags & kConnectionTemplate) != 0 && (flags & kConnectionAssured) != 0;
   if (killed && left == 0 && !keep) destroy(control, now);
+}
+
+// Of those that are being replaced or wait for their client's port, somebody knows the id.
+bool Connections::is_half_open(ConnectionId id) noexcept {
+  constexpr std::uint32_t kOthers = kConnectionTemplate | kConnectionNoClientPort |
+                                    kConnectionDetached | kConnectionSnat | kConnectionFastRequest |
+                                    kConnectionFastReply;
+  const auto& record = table_.at(id);
+  if (record.committed == 0 || (record.flags & kOthers) != 0 || controls_others(id)) return false;
+  if (record.protocol == net::Protocol::kUdp) return record.packets_in == 1;
+  return record.protocol == net::Protocol::kTcp &&
+         static_cast<TcpState>(record.state) == TcpState::kSynRecv;
+}
+
+// The cursor goes round, and what is freed is used at once: the oldest go first. A table that is
+// full of others costs a flood's packet no more than these looks.
+void Connections::give_one_up(Timestamp now) noexcept {
+  constexpr int kLooks = 16;
+  for (int i = 0; i < kLooks; ++i) {
+    const auto id = give_up_cursor_;
+    give_up_cursor_ = id + 1 < table_.end() ? id + 1 : 1;
+    if (!table_.contains(id) || !is_half_open(id)) continue;
+    destroy(id, now);
+    ++given_up_;
+    return;
+  }
 }
 
 void Connections::destroy(ConnectionId id, Timestamp now) noexcept {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -72,6 +73,12 @@ class Connections {
 
   /// Lets no more than `most` connections and templates be there at once; those that are stay.
   void set_limit(std::uint32_t most) noexcept { limit_ = most; }
+  /// How many that is, at most the table's capacity.
+  [[nodiscard]] std::uint32_t limit() const noexcept { return std::min(limit_, table_.capacity()); }
+  /// Whether a new one that finds no room gets that of one that is half open: a TCP connection
+  /// whose client has not answered the server, or a UDP flow of one packet.
+  void give_up_half_open(bool wanted) noexcept { gives_up_half_open_ = wanted; }
+  [[nodiscard]] std::uint64_t given_up() const noexcept { return given_up_; }
   /// Makes and files a connection; 0 if a table or the limit is full.
   [[nodiscard]] ConnectionId open(const ConnectionPlan& plan, Timestamp now) noexcept;
   /// Puts `connection` under the hold of `control` (its template).
@@ -196,6 +203,8 @@ class Connections {
   void file(ConnectionId id, Timestamp now) noexcept;
   void release_ends(const ConnectionRecord& record) noexcept;
   void release_control(ConnectionId id, Timestamp now) noexcept;
+  [[nodiscard]] bool is_half_open(ConnectionId id) noexcept;
+  void give_one_up(Timestamp now) noexcept;
   void destroy(ConnectionId id, Timestamp now) noexcept;
 
   ConnectionTable table_;
@@ -216,6 +225,9 @@ class Connections {
   std::uint32_t without_client_port_ = 0;      // connections; 0 saves the second look-up
   std::uint64_t created_ = 0;
   std::uint64_t expired_ = 0;
+  bool gives_up_half_open_ = false;
+  ConnectionId give_up_cursor_ = 1;
+  std::uint64_t given_up_ = 0;
 };
 
 }  // namespace lb::engine

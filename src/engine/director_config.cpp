@@ -324,7 +324,9 @@ void Director::stop_fast_path() noexcept {
 }
 
 StandInStatus Director::stand_in_status() const noexcept {
-  return state_->stand_in ? state_->stand_in->status() : StandInStatus{};
+  auto status = state_->stand_in ? state_->stand_in->status() : StandInStatus{};
+  status.given_up = state_->connections.given_up();
+  return status;
 }
 
 void Director::visit_stand_in_hops(const std::function<void(const NextHop&)>& visit) noexcept {

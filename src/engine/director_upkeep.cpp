@@ -35,12 +35,21 @@ void sweep(DirectorState& state) {
   }
 }
 
+// As the operator is warned of it: one in ten is free, for connections that prove to be some.
+bool is_nearly_full(const Connections& connections) {
+  const auto most = connections.limit();
+  return connections.table().size() >= most - most / 10;
+}
+
 // True if there is more to do.
 bool advance_stand_in(DirectorState& state, std::size_t budget) {
   if (!state.stand_in) return false;
   const auto established = static_cast<std::size_t>(TcpState::kEstablished);
+  const bool is_limited = state.settings.punt_limit > 0;
   state.stand_in->set_limits(state.settings.punt_limit,
-                             state.connections.timeouts().tcp[established]);
+                             state.connections.timeouts().tcp[established],
+                             is_limited && is_nearly_full(state.connections), state.now);
+  state.connections.give_up_half_open(is_limited);
   const bool is_more_noted = adopt_notes(state, budget);
   return state.stand_in->publish_due(state.now) || is_more_noted;
 }

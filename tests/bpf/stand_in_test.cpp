@@ -5,8 +5,10 @@
 #include <linux/bpf.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <map>
+#include <set>
 
 #include "datapath/steer_program.hpp"
 #include "datapath/steering_maps.hpp"
@@ -23,6 +25,7 @@ using model::ForwardingMethod;
 
 constexpr std::uint32_t kNotes = 64;
 constexpr unsigned kServers = 4;
+constexpr unsigned kCapacity = 1024;
 
 class StandIn : public ::testing::Test {
  protected:
@@ -93,7 +96,7 @@ class StandIn : public ::testing::Test {
   std::unique_ptr<SteerProgram> program_;
   std::unique_ptr<SteeringMaps> steering_;
   flow_settings* settings_ = nullptr;
-  Lab lab_{{.connection_capacity = 1024, .missing_schedulers = {}}};
+  Lab lab_{{.connection_capacity = kCapacity, .missing_schedulers = {}}};
 };
 
 TEST_F(StandIn, SpreadsNewConnectionsAndKeepsEachAtItsServer) {
@@ -260,6 +263,127 @@ TEST_F(StandIn, APersistentClientStaysAtOneServer) {
   for (const auto& each : connections) {
     EXPECT_EQ(each.destination.address, server(chosen).address);
   }
+}
+
+// Nine of ten are the limit (see director_upkeep.cpp).
+constexpr unsigned kNearlyFull = kCapacity - kCapacity / 10;
+constexpr unsigned kFirst = 100;  // port 20 is no client's (FTP)
+
+TEST_F(StandIn, TakesNewFlowsOffAnEngineWithoutRoom) {
+  add(vip(80), ForwardingMethod::kDirectRoute);
+  ASSERT_TRUE(lab_.director.add_service(service_at(vip(81))));  // without a table
+  for (unsigned port = kFirst; port < kFirst + kNearlyFull - 1; ++port) {
+    lab_.process(tcp(client(port), vip(80), net::kTcpSyn));
+  }
+  catch_up();
+  EXPECT_FALSE(lab_.director.stand_in_status().is_table_full);
+  lab_.process(tcp(client(4000), vip(80), net::kTcpSyn));
+  catch_up();
+  EXPECT_TRUE(lab_.director.stand_in_status().is_table_full);
+  // Nobody listens here, but that is not asked: then there would be a note.
+  const auto chosen = server_of(tcp(client(5000), vip(80), net::kTcpSyn));
+  ASSERT_NE(chosen, 0U);
+  EXPECT_EQ(lab_.director.stand_in_status().noted, 0U);
+  // There is room for a client that answers its server.
+  catch_up();
+  EXPECT_TRUE(lab_.director.stand_in_status().is_active);
+  EXPECT_EQ(lab_.director.stand_in_status().times, 1U);
+  lab_.process(tcp(client(5000), vip(80), net::kTcpAck, 10));
+  const auto connections = lab_.connections();
+  const auto made = std::find_if(connections.begin(), connections.end(),
+                                 [](const auto& each) { return each.client == client(5000); });
+  ASSERT_NE(made, connections.end());
+  EXPECT_EQ(made->destination.address, server(chosen).address);
+  EXPECT_EQ(made->state.view(), "ESTABLISHED");
+  // Where there is no table the engine is tried, as long as the limit allows it.
+  EXPECT_EQ(run(tcp(client(5001), vip(81), net::kTcpSyn)).action, XDP_DROP);
+  EXPECT_EQ(counted(STEER_DROP_NO_SOCKET), 1U);
+  EXPECT_EQ(counted(STEER_DROP_LIMIT), 0U);
+}
+
+TEST_F(StandIn, TheLimitHoldsWhereThereIsNoTable) {
+  auto settings = lab_.director.settings();
+  settings.punt_limit = 1;
+  lab_.director.set_settings(settings);
+  ASSERT_TRUE(lab_.director.add_service(service_at(vip(81))));
+  for (unsigned port = kFirst; port < kFirst + kNearlyFull; ++port) {
+    lab_.process(tcp(client(port), vip(81), net::kTcpSyn));
+  }
+  catch_up();
+  for (unsigned port = 5000; port < 5010; ++port) run(tcp(client(port), vip(81), net::kTcpSyn));
+  EXPECT_GT(counted(STEER_DROP_LIMIT), 5U);
+}
+
+TEST_F(StandIn, HalfOpenConnectionsMakeRoomAndOthersDoNot) {
+  add(vip(80), ForwardingMethod::kMasquerade);
+  constexpr unsigned kOpen = 10;  // fewer than are looked at for one
+  for (unsigned port = kFirst; port < kFirst + kOpen; ++port) {
+    lab_.process(tcp(client(port), vip(80), net::kTcpSyn));
+    lab_.process(tcp(client(port), vip(80), net::kTcpAck));
+  }
+  catch_up();
+  for (unsigned port = 1000; port < 1000 + 3 * kCapacity; ++port) {
+    lab_.process(tcp(client(port), vip(80), net::kTcpSyn));
+  }
+  EXPECT_EQ(lab_.director.connection_count(), kCapacity);
+  EXPECT_EQ(lab_.director.stand_in_status().given_up, 3 * kCapacity + kOpen - kCapacity);
+  std::size_t established = 0;
+  std::set<unsigned> half_open;
+  for (const auto& each : lab_.connections()) {
+    if (each.state.view() == "ESTABLISHED") ++established;
+    if (each.state.view() == "SYN_RECV") half_open.insert(each.client.port.to_host());
+  }
+  EXPECT_EQ(established, kOpen);
+  // The oldest went first.
+  EXPECT_EQ(*half_open.begin(), 1000 + 3 * kCapacity - (kCapacity - kOpen));
+  // Of the servers' counts nothing is left behind.
+  std::uint64_t counted = 0;
+  for (const auto& each : lab_.director.destinations(key_of(vip(80)))) {
+    counted += each.active_connections + each.inactive_connections;
+  }
+  EXPECT_EQ(counted, kCapacity);
+}
+
+TEST_F(StandIn, ATableFullOfOthersStaysFull) {
+  add(vip(80), ForwardingMethod::kDirectRoute);
+  for (unsigned port = kFirst; port < kFirst + kCapacity; ++port) {
+    lab_.process(tcp(client(port), vip(80), net::kTcpSyn));
+    lab_.process(tcp(client(port), vip(80), net::kTcpAck));
+  }
+  catch_up();
+  EXPECT_EQ(lab_.process(tcp(client(9000), vip(80), net::kTcpSyn)).reason,
+            engine::DropReason::kTableFull);
+  EXPECT_EQ(lab_.director.stand_in_status().given_up, 0U);
+}
+
+TEST_F(StandIn, WithoutALimitNothingIsGivenUp) {
+  auto settings = lab_.director.settings();
+  settings.punt_limit = 0;
+  lab_.director.set_settings(settings);
+  add(vip(80), ForwardingMethod::kDirectRoute);
+  for (unsigned port = kFirst; port < kFirst + kCapacity; ++port) {
+    lab_.process(tcp(client(port), vip(80), net::kTcpSyn));
+  }
+  catch_up();
+  EXPECT_FALSE(lab_.director.stand_in_status().is_table_full);
+  EXPECT_EQ(lab_.process(tcp(client(9000), vip(80), net::kTcpSyn)).reason,
+            engine::DropReason::kTableFull);
+}
+
+TEST_F(StandIn, UdpFlowsOfOnePacketMakeRoomThoseThatGoOnDoNot) {
+  add(vip(53), ForwardingMethod::kMasquerade, net::Protocol::kUdp);
+  for (unsigned port = kFirst; port < kFirst + 20; ++port) {
+    for (int i = 0; i < 2; ++i) lab_.process(udp(client(port), vip(53)));
+  }
+  catch_up();
+  for (unsigned port = 1000; port < 1000 + 2 * kCapacity; ++port) {
+    lab_.process(udp(client(port), vip(53)));
+  }
+  EXPECT_EQ(lab_.director.connection_count(), kCapacity);
+  std::size_t old = 0;
+  for (const auto& each : lab_.connections())
+    old += each.client.port.to_host() < kFirst + 20 ? 1 : 0;
+  EXPECT_EQ(old, 20U);
 }
 
 TEST_F(StandIn, GoesOnWhenTheEngineIsGone) {

@@ -12,6 +12,12 @@ COMMANDS = {
     "new_connections": ["--rates", 10, "--connections", 256, "--rounds", 1],
     "latency": ["--packets", 200, "--rounds", 1, "--idle", 5000, "--first", 5000],
     "large_table": ["--connections", 1024, "--idle", 0.2, "--rounds", 1, "--rate", 1000],
+    "flood": ["--flows", 64, "--packets", 2000, "--rounds", 1, "--shares", 50, "--rates", 20000,
+              "--established", 2000, "--warm", 0.1, "--connects", 3, "--commands", 1,
+              "--only", "nftables", "DR"],
+    "flood IPv6": ["--flows", 64, "--packets", 2000, "--rounds", 1, "--shares", 0, "--rates", 20000,
+                   "--established", 2000, "--warm", 0.1, "--connects", 3, "--commands", 1,
+                   "--family", 6, "--only", "bare", "Sluice NAT"],
     "proxies": ["--rounds", 1, "--connections", 2],
     "control": ["--services", 50, "--servers", 2],
 }

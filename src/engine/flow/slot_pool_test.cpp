@@ -13,19 +13,19 @@
 namespace lb::engine {
 namespace {
 
-using Run = SlotPool::Run;
+using SlotRun = SlotPool::Run;
 
 Timestamp at(std::int64_t ms) { return {std::chrono::milliseconds(ms)}; }
 const std::int64_t kRestMs =
     std::chrono::duration_cast<std::chrono::milliseconds>(FlowEnds::kRest).count();
 
-bool overlap(const Run& a, const Run& b) {
+bool overlap(const SlotRun& a, const SlotRun& b) {
   return a.first < b.first + b.size && b.first < a.first + a.size;
 }
 
 /// As many runs of a size as there are.
-std::vector<Run> take_all(SlotPool& pool, std::uint32_t size, Timestamp now) {
-  std::vector<Run> runs;
+std::vector<SlotRun> take_all(SlotPool& pool, std::uint32_t size, Timestamp now) {
+  std::vector<SlotRun> runs;
   while (true) {
     const auto run = pool.take(size, now);
     if (run.size == 0) return runs;
@@ -65,16 +65,17 @@ TEST(SlotPool, NothingGivenBackChangesNothing) {
 
 TEST(SlotPool, AdoptsRunsAndUsesWhatLiesBetween) {
   SlotPool pool(2000);
-  const std::vector<Run> used{{.first = 400, .size = 61}, {.first = 100, .size = 251}};
+  const std::vector<SlotRun> used{{.first = 400, .size = 61}, {.first = 100, .size = 251}};
   const auto kept = pool.adopt(used);
   ASSERT_EQ(kept.size(), 2U);
   EXPECT_EQ(pool.used(), 61U + 251);
-  std::vector<Run> all(kept);
+  std::vector<SlotRun> all(kept);
   for (const auto size : {251U, 61U, 1U}) {
     for (const auto& run : take_all(pool, size, at(0))) all.push_back(run);
   }
   EXPECT_EQ(pool.used(), 2000U);
-  std::sort(all.begin(), all.end(), [](const Run& a, const Run& b) { return a.first < b.first; });
+  std::sort(all.begin(), all.end(),
+            [](const SlotRun& a, const SlotRun& b) { return a.first < b.first; });
   std::uint32_t next = 0;
   for (const auto& run : all) {
     EXPECT_EQ(run.first, next);
@@ -85,7 +86,7 @@ TEST(SlotPool, AdoptsRunsAndUsesWhatLiesBetween) {
 
 TEST(SlotPool, DoesNotAdoptRunsThatLie) {
   SlotPool pool(1000);
-  const std::vector<Run> used{
+  const std::vector<SlotRun> used{
       {.first = 0, .size = 60},            // no such size
       {.first = 0, .size = 0},             // none
       {.first = 10, .size = 61},           // as it should be
@@ -102,8 +103,8 @@ TEST(SlotPool, DoesNotAdoptRunsThatLie) {
 RC_GTEST_PROP(SlotPool, RunsInUseNeverOverlap, ()) {
   const auto slots = *rc::gen::inRange<std::uint32_t>(0, 5000);
   SlotPool pool(slots);
-  std::vector<Run> used;
-  std::vector<std::pair<Run, std::int64_t>> given;
+  std::vector<SlotRun> used;
+  std::vector<std::pair<SlotRun, std::int64_t>> given;
   std::int64_t now = 0;
   for (int step = 0; step < 100; ++step) {
     now += *rc::gen::inRange<std::int64_t>(0, kRestMs);

@@ -17,6 +17,8 @@ using model::ForwardingMethod;
 // this long.
 constexpr Duration kCollect = std::chrono::milliseconds(50);
 constexpr std::size_t kTablesAtOnce = 16;
+// So long after XDP decided last it is said to be deciding still.
+constexpr std::uint64_t kActiveSeconds = 3;
 
 auto order(const FlowEnd& end) noexcept {
   return std::tuple(end.protocol, end.end.address, end.end.port.to_host());
@@ -350,7 +352,8 @@ void StandIn::adopt(Timestamp now) {
   }
 }
 
-void StandIn::set_limits(std::int32_t flows_per_second, std::uint32_t established_s) noexcept {
+void StandIn::set_limits(std::int32_t flows_per_second, std::uint32_t established_s, bool is_full,
+                         Timestamp now) noexcept {
   constexpr std::uint64_t kSecond = 1'000'000'000;
   auto& control = *memory_.control;
   const auto flows = static_cast<std::uint64_t>(std::max(flows_per_second, 1));
@@ -358,6 +361,11 @@ void StandIn::set_limits(std::int32_t flows_per_second, std::uint32_t establishe
   store_shared<__u32>(control.interval, flows_per_second <= 0 ? 0 : static_cast<__u32>(interval));
   timeout_ = (established_s * kSecond >> FLOW_ALIVE_SHIFT) + 1;
   store_shared<__u32>(control.timeout, static_cast<__u32>(timeout_));
+  store_shared<__u32>(control.is_full, is_full ? 1 : 0);
+  const auto used = load_shared(control.stood_in);
+  const bool is_active = used != 0 && fast_path_.second(now) <= used + kActiveSeconds;
+  if (is_active && !is_active_) ++times_;
+  is_active_ = is_active;
 }
 
 void StandIn::set_port(std::uint16_t device, InterfaceId interface, bool by_redirect) noexcept {
@@ -429,6 +437,9 @@ StandInStatus StandIn::status() const noexcept {
           .refused = refused_,
           .slots_used = pool_.used(),
           .slots = pool_.slots(),
+          .is_active = is_active_,
+          .is_table_full = load_shared(memory_.control->is_full) != 0,
+          .times = times_,
           .noted = noted(),
           .full = load_shared(memory_.control->full),
           .adopted = adopted_,

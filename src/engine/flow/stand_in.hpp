@@ -42,9 +42,11 @@ class StandIn {
   void adopt(Timestamp now);
   /// Publishes a bounded number of tables whose turn it is; true if there are more.
   bool publish_due(Timestamp now);
-  /// New flows a second that the engine is handed, together; 0: no limit. And for how long a TCP
-  /// connection may be idle.
-  void set_limits(std::int32_t flows_per_second, std::uint32_t established_s) noexcept;
+  /// New flows a second that the engine is handed, together; 0: no limit. For how long a TCP
+  /// connection may be idle. Whether the engine has hardly any room left: then it is handed none
+  /// that tables are for.
+  void set_limits(std::int32_t flows_per_second, std::uint32_t established_s, bool is_full,
+                  Timestamp now) noexcept;
   void set_port(std::uint16_t device, InterfaceId interface, bool by_redirect) noexcept;
   void remove_port(InterfaceId interface) noexcept;
 
@@ -159,6 +161,8 @@ class StandIn {
   std::uint32_t refused_ = 0;
   std::uint64_t adopted_ = 0;
   std::uint64_t lost_ = 0;
+  std::uint64_t times_ = 0;  // that XDP began to decide
+  bool is_active_ = false;   // XDP decided lately
 };
 
 }  // namespace lb::engine
