@@ -126,8 +126,8 @@ class Reader {
                              std::uint32_t most, std::uint32_t& out) const {
     const auto* number = node.as_integer();
     if (number == nullptr || number->get() < least || number->get() > most) {
-      return error(node.source(), fmt::format("'{}' must be an integer from {} to {}", key.str(),
-                                              least, most));
+      return error(node.source(),
+                   fmt::format("'{}' must be an integer from {} to {}", key.str(), least, most));
     }
     out = static_cast<std::uint32_t>(number->get());
     return {};

@@ -31,8 +31,8 @@ TEST(Reload, EveryKeyIsAppliedOrNeedsARestart) {
   const auto changes = compare({}, fresh);
   EXPECT_THAT(changes.applied, ElementsAre("log_level", "log_format", "socket_group", "drop_entry",
                                            "expire_nodest_conn", "interfaces"));
-  EXPECT_THAT(changes.need_restart, ElementsAre("xdp_mode", "table_size", "stand_in_slots",
-                                                "journal_size", "rules"));
+  EXPECT_THAT(changes.need_restart,
+              ElementsAre("xdp_mode", "table_size", "stand_in_slots", "journal_size", "rules"));
 }
 
 TEST(Reload, WhatWasSetAtRunTimeStays) {
