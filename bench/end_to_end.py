@@ -4,7 +4,8 @@
 processor time a packet of Sluice, bare XDP, the host's routes, nftables and iptables.
 
 All runs on one processor in turn (generator, director, sink), so the rate is one over the time of
-all three; "ns of the director" has the generator's own (a program that drops at once) taken off.
+all three; "ns of the director" has the generator's own (a program that drops at once) taken off. With
+one arm the packet leaves by the interface that it came in by, as bare XDP_TX has it.
 Rounds of all subjects alternate; ratios are of rounds beside each other. Needs root.
 """
 
@@ -13,11 +14,12 @@ import statistics
 
 import common
 import topology
-from topology import (BareRedirect, BareTx, Conntrack, Drop, Forward, Iptables, Nftables, SluiceDr,
-                      SluiceNat, SluiceTun, ratios, spread)
+from topology import (BareRedirect, BareTx, Conntrack, Drop, Forward, Iptables, Nftables,
+                      NftablesOneArm, OneArm, SluiceDr, SluiceDrOneArm, SluiceNat,
+                      SluiceNatOneArm, SluiceTun, ratios, spread)
 
-SUBJECTS = [Drop, BareTx, BareRedirect, Forward, Nftables, Iptables, SluiceNat, SluiceDr,
-            SluiceTun]
+SUBJECTS = [Drop, BareTx, BareRedirect, Forward, Nftables, NftablesOneArm, Iptables, SluiceNat,
+            SluiceDr, SluiceTun, SluiceNatOneArm, SluiceDrOneArm]
 
 
 def measure(subjects, flows, packets, rounds):
@@ -36,10 +38,11 @@ def measure(subjects, flows, packets, rounds):
 
 def report(times):
     by_label = {subject.label: values for subject, values in times.items()}
-    drop, bare, nft = (by_label[label] for label in ("generator alone", "bare XDP_TX",
-                                                     "nftables DNAT"))
+    drop, bare = by_label["generator alone"], by_label["bare XDP_TX"]
     rows = []
-    for label, values in by_label.items():
+    for subject, values in times.items():
+        label = subject.label
+        nft = by_label["nftables DNAT, one arm" if isinstance(subject, OneArm) else "nftables DNAT"]
         rates = [1000 / value for value in values]
         own = [value - base for value, base in zip(values, drop)]
         is_generator = label == "generator alone"

@@ -137,6 +137,7 @@ class Subject:
     label = ""
     has_connections = True
     overhead = 0
+    configuration = ""  # of the daemon, if there is one
 
     def __init__(self, lab, family, flows, counted=0):
         self.row = Row(lab, self.__class__.__name__.lower())
@@ -278,7 +279,9 @@ class Sluice(Subject):
     spare = 1.0  # table size for a connection
 
     def set_up(self):
-        self.daemon = Sluiced(self.director, "--table-size",
+        file = self.row.lab.directory / f"{self.row.name}.toml"
+        file.write_text(self.configuration)
+        self.daemon = Sluiced(self.director, "--config", file, "--table-size",
                               str(max(1024, int(self.flows * self.spare))))
         # What runs beside it must not decide how fast it is; the kernel's own way is in softirqs.
         os.setpriority(os.PRIO_PROCESS, self.daemon.process.pid, -20)
@@ -327,6 +330,37 @@ class SluiceTun(Sluice):
     @property
     def overhead(self):
         return IP[self.family]
+
+
+class OneArm:
+    """The servers are beside the client: packets leave by the interface that they came in by, as
+    where a director has a single one. Mixed into a subject."""
+
+    configuration = 'xdp_tx = "on"\n'  # the sink is an XDP program
+
+    def set_up(self):
+        for number in range(1, SERVERS + 1):
+            address = server_address(number, self.family)
+            self.director.route(f"{address}/{HOST[self.family]}", "dev", "d0")
+            self.row.neighbour(self.director, address, "d0", self.row.client.mac("c0"))
+        for interface in ("all", "d0"):
+            self.director.sysctl(f"net.ipv4.conf.{interface}.send_redirects", 0)
+        super().set_up()
+
+    def sink(self):
+        return self.row.client, "c0"
+
+
+class NftablesOneArm(OneArm, Nftables):
+    label = "nftables DNAT, one arm"
+
+
+class SluiceNatOneArm(OneArm, SluiceNat):
+    label = "Sluice NAT, one arm"
+
+
+class SluiceDrOneArm(OneArm, SluiceDr):
+    label = "Sluice DR, one arm"
 
 
 class Conntrack:

@@ -46,6 +46,7 @@ class Reader {
     const std::string_view name = key.str();
     if (name == "interfaces") return interfaces(node, out);
     if (name == "xdp_mode") return word(key, node, parse_xdp_mode, out.datapath.xdp_mode);
+    if (name == "xdp_tx") return word(key, node, parse_xdp_tx, out.datapath.xdp_tx);
     if (name == "log_level") return word(key, node, parse_log_level, out.log_level);
     if (name == "log_format") return word(key, node, parse_log_format, out.log_format);
     if (name == "table_size") return table_size(node, out);
@@ -63,7 +64,7 @@ class Reader {
     if (name == "settings") return settings(node, "", out.settings);
     if (name == "sync") return sync(node, out.sync);
     return error(key.source(),
-                 fmt::format("unknown key '{}' (known: interfaces, xdp_mode, table_size, "
+                 fmt::format("unknown key '{}' (known: interfaces, xdp_mode, xdp_tx, table_size, "
                              "stand_in_slots, journal_size, keep_forwarding, socket_group, rules, "
                              "log_level, log_format, settings, sync)",
                              name));
@@ -256,6 +257,13 @@ tl::expected<datapath::XdpMode, std::string> parse_xdp_mode(std::string_view tex
   if (text == "native") return datapath::XdpMode::kNative;
   if (text == "generic") return datapath::XdpMode::kGeneric;
   return tl::unexpected(fmt::format("unknown XDP mode '{}' (known: auto, native, generic)", text));
+}
+
+tl::expected<datapath::XdpTx, std::string> parse_xdp_tx(std::string_view text) {
+  if (text == "auto") return datapath::XdpTx::kAuto;
+  if (text == "on") return datapath::XdpTx::kOn;
+  if (text == "off") return datapath::XdpTx::kOff;
+  return tl::unexpected(fmt::format("'{}' is none of auto, on, off", text));
 }
 
 tl::expected<LogLevel, std::string> parse_log_level(std::string_view text) {

@@ -46,6 +46,7 @@ struct Configuration {
 
 // One value as the file and the command line write it; the error says what is accepted.
 [[nodiscard]] tl::expected<datapath::XdpMode, std::string> parse_xdp_mode(std::string_view text);
+[[nodiscard]] tl::expected<datapath::XdpTx, std::string> parse_xdp_tx(std::string_view text);
 [[nodiscard]] tl::expected<LogLevel, std::string> parse_log_level(std::string_view text);
 [[nodiscard]] tl::expected<LogFormat, std::string> parse_log_format(std::string_view text);
 [[nodiscard]] tl::expected<std::uint32_t, std::string> check_table_size(std::int64_t connections);

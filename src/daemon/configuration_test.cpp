@@ -21,6 +21,7 @@ TEST(Configuration, EveryKeyIsRead) {
   const auto read = parse(R"(
 interfaces = ["eth0", "eth1"]
 xdp_mode = "generic"
+xdp_tx = "off"
 table_size = 1000000
 stand_in_slots = 8192
 journal_size = 2048
@@ -40,6 +41,7 @@ port = 9000
   ASSERT_TRUE(read) << read.error();
   EXPECT_THAT(read->datapath.interfaces, ElementsAre("eth0", "eth1"));
   EXPECT_EQ(read->datapath.xdp_mode, datapath::XdpMode::kGeneric);
+  EXPECT_EQ(read->datapath.xdp_tx, datapath::XdpTx::kOff);
   EXPECT_EQ(read->table_size, 1000000U);
   EXPECT_EQ(read->datapath.stand_in.slots, 8192U);
   EXPECT_EQ(read->datapath.stand_in.notes, 2048U);
@@ -137,6 +139,7 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{"interfaces = [\"0123456789abcdef\"]", "test.toml:1:15: ", "not an interface name"},
         Wrong{"xdp_mode = \"fast\"", "test.toml:1:12: ", "unknown XDP mode 'fast'"},
         Wrong{"xdp_mode = true", "test.toml:1:12: ", "must be a string"},
+        Wrong{"xdp_tx = \"yes\"", "test.toml:1:10: ", "'yes' is none of auto, on, off"},
         Wrong{"log_level = \"loud\"", "test.toml:1:13: ", "unknown log level 'loud'"},
         Wrong{"settings = 3", "test.toml:1:12: ", "must be a table"},
         Wrong{"[settings]\ndrop_entri = 1", "test.toml:2:1: ", "unknown setting 'drop_entri'"},

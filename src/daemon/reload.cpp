@@ -26,6 +26,7 @@ Reload compare(const Configuration& old, const Configuration& fresh) {
   }
   note(old.datapath.interfaces != fresh.datapath.interfaces, result.applied, "interfaces");
   note(old.datapath.xdp_mode != fresh.datapath.xdp_mode, result.need_restart, "xdp_mode");
+  note(old.datapath.xdp_tx != fresh.datapath.xdp_tx, result.need_restart, "xdp_tx");
   note(old.table_size != fresh.table_size, result.need_restart, "table_size");
   const auto& sizes = old.datapath.stand_in;
   const auto& fresh_sizes = fresh.datapath.stand_in;

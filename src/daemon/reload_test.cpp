@@ -20,6 +20,7 @@ TEST(Reload, EveryKeyIsAppliedOrNeedsARestart) {
   Configuration fresh;
   fresh.datapath.interfaces = {"eth0"};
   fresh.datapath.xdp_mode = datapath::XdpMode::kGeneric;
+  fresh.datapath.xdp_tx = datapath::XdpTx::kOff;
   fresh.table_size = 1000;
   fresh.datapath.stand_in = {.slots = 4096, .notes = 1024};
   fresh.socket_group = "adm";
@@ -31,8 +32,8 @@ TEST(Reload, EveryKeyIsAppliedOrNeedsARestart) {
   const auto changes = compare({}, fresh);
   EXPECT_THAT(changes.applied, ElementsAre("log_level", "log_format", "socket_group", "drop_entry",
                                            "expire_nodest_conn", "interfaces"));
-  EXPECT_THAT(changes.need_restart,
-              ElementsAre("xdp_mode", "table_size", "stand_in_slots", "journal_size", "rules"));
+  EXPECT_THAT(changes.need_restart, ElementsAre("xdp_mode", "xdp_tx", "table_size",
+                                                "stand_in_slots", "journal_size", "rules"));
 }
 
 TEST(Reload, WhatWasSetAtRunTimeStays) {

@@ -20,6 +20,11 @@ class Pins;
 
 enum class XdpMode : std::uint8_t { kAuto, kNative, kGeneric };
 
+/// Whether packets that leave by the interface that they came in by are sent by XDP_TX, which costs
+/// less than a redirect. Auto: yes, but for veth, which cannot tell whether its peer has an XDP
+/// program, without which they are lost.
+enum class XdpTx : std::uint8_t { kAuto, kOn, kOff };
+
 /// How much XDP has for the time without an engine.
 struct StandInSizes {
   static constexpr std::uint32_t kMaxSlots = 1U << 24;
@@ -32,6 +37,7 @@ struct DatapathOptions {
   /// Names of the interfaces to serve; empty: every Ethernet-like interface that is up ("auto").
   std::vector<std::string> interfaces;
   XdpMode xdp_mode = XdpMode::kAuto;
+  XdpTx xdp_tx = XdpTx::kAuto;
   std::uint32_t frames_per_queue = 4096;  ///< UMEM frames a receive queue
   StandInSizes stand_in;
   Duration time_origin{0};     ///< CLOCK_MONOTONIC at the director's Timestamp{}

@@ -116,6 +116,7 @@ class LinuxDatapath final : public Datapath {
   std::uint32_t queues_with_frames_ = 0;  ///< that there is memory for
   std::uint32_t ring_size_ = 0;
   XdpMode mode_ = XdpMode::kAuto;
+  XdpTx xdp_tx_ = XdpTx::kAuto;
   const engine::NetworkView* view_ = nullptr;
   SegmentSizes segment_sizes_;
   std::uint32_t identification_ = 0;  ///< of IPv6 packets that are cut up here

@@ -52,7 +52,8 @@ void LinuxDatapath::watch_sending(std::size_t number) {
   sending.has_told = false;
   // A veth whose peer has no XDP program leaves what is sent by XDP_TX lying there: it wakes the
   // peer only when frames are redirected to it.
-  const bool turns = served.plan.link.kind != "veth";
+  const bool turns =
+      xdp_tx_ == XdpTx::kOn || (xdp_tx_ == XdpTx::kAuto && served.plan.link.kind != "veth");
   director_.add_fast_device(interface.id(), static_cast<std::uint16_t>(slot), turns);
 }
 

@@ -78,6 +78,7 @@ Outcome<void> LinuxDatapath::open_interfaces(const DatapathOptions& options) {
                                       static_cast<int>(STEER_MAX_INTERFACES)));
   }
   mode_ = options.xdp_mode;
+  xdp_tx_ = options.xdp_tx;
   ring_size_ =
       std::bit_floor(std::clamp(options.frames_per_queue / 2, kSmallestRing, kLargestRing));
   for (const auto& link : *links) {
