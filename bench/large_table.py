@@ -9,6 +9,7 @@ large as the table from the start. Needs root, and for 10 M connections 4 GB.
 
 import argparse
 import json
+import os
 import pathlib
 import re
 import threading
@@ -67,14 +68,62 @@ def delays(done):
         str(done["sent"] - done["received"])]
 
 
+def losses(subject):
+    """What the director counts of packets that did not go on, by reason."""
+    status = json.loads(subject.director.attempt(BIN / "sluice", "status", "--json").stdout)
+    found = dict(status["drops"])
+    for interface in status["interfaces"]:
+        found[f"receive_drops of {interface['name']}"] = interface["counters"]["receive_drops"]
+    return found
+
+
+def tell_of_losses(done, before, after):
+    if done["sent"] == done["received"]:
+        return
+    reasons = {name: count - before.get(name, 0) for name, count in after.items()
+               if count != before.get(name, 0)}
+    print(f"{done['sent'] - done['received']} packets lost; counted by the director: "
+          f"{reasons or 'none'}")
+
+
+class Loop:
+    """What the daemon's loop did from now on: how often it was away from packets for long, by its
+    own processor time, and how long it was ready to run while others had the processor."""
+
+    NAMES = ("loop_away_beyond_250us", "loop_away_beyond_1ms")
+
+    def __init__(self, subject):
+        self.subject = subject
+        self.before = self.values()
+
+    def values(self):
+        # Of the only thread: time on a processor, time waiting for one, slices.
+        waited = pathlib.Path(
+            f"/proc/{self.subject.daemon.process.pid}/schedstat").read_text().split()[1]
+        return [self.subject.counter(name) for name in self.NAMES] + [int(waited) / 1e6]
+
+    def cells(self):
+        long, too_long, waited = (now - before for now, before in zip(self.values(), self.before))
+        return [long, too_long, self.subject.counter("loop_away_longest_us"), f"{waited:.0f}"]
+
+
+LOOP = ["away > 250 us", "> 1 ms", "longest so far, us", "waited for a processor, ms"]
+
+
 def list_them(subject, arguments):
-    """The delay of packets with and without a listing, by turns."""
+    """The delay of packets with and without a listing, by turns. The client that lists runs on the
+    processor that the generator leaves to the daemon, or (--client-cpu) elsewhere."""
     director = subject.director
+
+    def run(*words):
+        where = [] if arguments.client_cpu is None else ["taskset", "-c", arguments.client_cpu]
+        command = " ".join(str(word) for word in [*where, *words])
+        return lambda: director.run("sh", "-c", f"{command} > /dev/null", timeout=300)
+
     wanted = {
         "nothing": None,
-        "sluice connections -n": lambda: director.run(BIN / "sluice", "connections", "-n",
-                                                      timeout=300),
-        "ipvsadm -Lnc": lambda: director.run(BIN / "ipvsadm", "-Lnc", timeout=300),
+        "sluice connections -n": run(BIN / "sluice", "connections", "-n"),
+        "ipvsadm -Lnc": run(BIN / "ipvsadm", "-Lnc"),
     }
     first = subject.flows
     rows = []
@@ -85,13 +134,37 @@ def list_them(subject, arguments):
                 rate = 20_000 if kind == "established" else arguments.rate
                 packets = int(rate * min(max(times[name] * 1.1, 0.5), 10)) + 1
                 options = {"flows": 1024} if kind == "established" else {"first": first}
+                loop = Loop(subject)
+                lost = losses(subject)
                 done, took = packets_meanwhile(subject, packets, rate, work, **options)
                 if kind == "first":
                     first += packets
                 times[name] = took if work else 1.0
-                rows.append([f"{name}, {kind}", f"{took:.2f}" if work else "", *delays(done)])
-    topology.table(["packets beside", "took, s", "p50, us", "p99", "p99.9", "longest", "lost"],
-                   rows)
+                rows.append([f"{name}, {kind}", f"{took:.2f}" if work else "", *delays(done),
+                             *loop.cells()])
+                tell_of_losses(done, lost, losses(subject))
+    topology.table(["packets beside", "took, s", "p50, us", "p99", "p99.9", "longest", "lost",
+                    *LOOP], rows)
+
+
+def change_all(subject):
+    """What the loop does at changes that concern all connections, and at a restart."""
+    director = subject.director
+    virtual = f"{topology.bracketed(topology.VIP[subject.family])}:{topology.PORT}"
+    rows = []
+    for name, words in {"ipvsadm -Z": [BIN / "ipvsadm", "-Z"],
+                        "sluice connections delete": [BIN / "sluice", "connections", "delete", "-u",
+                                                      virtual],
+                        "ipvsadm -C": [BIN / "ipvsadm", "-C"]}.items():
+        loop = Loop(subject)
+        before = subject.connections()
+        start = time.monotonic()
+        director.run(*words, timeout=300)
+        took = time.monotonic() - start
+        if name.endswith("delete"):
+            topology.wait_until(lambda: subject.connections() == 0, "all connections end", 60)
+        rows.append([name, before, f"{took:.3f}", f"{time.monotonic() - start:.2f}", *loop.cells()])
+    topology.table(["change", "connections", "answered after, s", "done after", *LOOP], rows)
 
 
 def main():
@@ -103,6 +176,10 @@ def main():
     parser.add_argument("--idle", type=float, default=10, help="seconds to look at the idle daemon")
     parser.add_argument("--rounds", type=int, default=1, help="of listings; 0: none")
     parser.add_argument("--rate", type=int, default=10_000, help="new connections beside a listing")
+    parser.add_argument("--client-cpu", type=int, help="where the client that lists runs")
+    parser.add_argument("--daemon-cpu", type=int, help="where the daemon runs")
+    parser.add_argument("--changes", action="store_true",
+                        help="look at changes of the configuration, too: afterwards nothing is left")
     arguments = parser.parse_args()
     common.prepare("sluiced", "sluice", "ipvsadm", "sluice_traffic")
     kind = SluiceNat if arguments.method == "nat" else SluiceDr
@@ -110,8 +187,11 @@ def main():
     class Spacious(kind):
         def set_up(self):
             connections = self.flows
-            self.flows += int(arguments.rounds * arguments.rate * 12)
+            # Packets beside each of three, for ten seconds at most: all must find room.
+            self.flows += arguments.rounds * arguments.rate * 31
             super().set_up()
+            if arguments.daemon_cpu is not None:
+                os.sched_setaffinity(self.daemon.process.pid, {arguments.daemon_cpu})
             self.capacity, self.flows = self.flows, connections
 
     with common.lab("large") as lab:
@@ -139,6 +219,8 @@ def main():
                   "processor\n", flush=True)
         if arguments.rounds:
             list_them(subject, arguments)
+        if arguments.changes:
+            change_all(subject)
 
 
 if __name__ == "__main__":

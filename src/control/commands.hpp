@@ -29,10 +29,20 @@ struct Request {
   }
 };
 
-/// What a request brings: a message before the acknowledgement, a dump in place of it, or neither.
+/// Work of a request that may take long. It is acknowledged when all is done.
+class Task {
+ public:
+  virtual ~Task() = default;
+  /// Does some tens of microseconds of it. False: that was all.
+  [[nodiscard]] virtual bool go_on() = 0;
+};
+
+/// What a request brings: a message before the acknowledgement, a dump in place of it, work that
+/// is still to be done, or nothing.
 struct Response {
-  wire::Message message;
-  std::unique_ptr<Dump> dump;
+  wire::Message message = {};
+  std::unique_ptr<Dump> dump = {};
+  std::unique_ptr<Task> task = {};
 };
 
 /// Hands a request to its family.

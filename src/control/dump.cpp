@@ -3,6 +3,7 @@
 
 #include <linux/netlink.h>
 
+#include <algorithm>
 #include <chrono>
 #include <functional>
 #include <initializer_list>
@@ -12,6 +13,7 @@
 #include "control/proc_files.hpp"
 #include "control/setting_names.hpp"
 #include "control/status_source.hpp"
+#include "engine/destination_listing.hpp"
 #include "engine/removal.hpp"
 #include "engine/snat.hpp"
 #include "wire/family.hpp"
@@ -39,7 +41,8 @@ class IndexedDump : public Dump {
   bool fill(Datagram& datagram) override {
     if (!count_) count_ = prepare_();
     if (next_ == *count_) return false;
-    while (next_ < *count_) {
+    const auto end = std::min(*count_, next_ + kAtOnce);
+    while (next_ < end) {
       const auto old = datagram.size();
       encode_(next_, datagram);
       if (old != 0 && datagram.size() > kMaxDatagram) {
@@ -52,9 +55,41 @@ class IndexedDump : public Dump {
   }
 
  private:
+  /// Looked at for a datagram: some may bring nothing.
+  static constexpr std::size_t kAtOnce = 256;
+
   Prepare prepare_;
   Encode encode_;
   std::optional<std::size_t> count_;
+  std::size_t next_ = 0;
+};
+
+/// The destinations of a service, some at a time.
+class DestinationDump : public Dump {
+ public:
+  DestinationDump(const DumpContext& context, const model::ServiceKey& key)
+      : Dump(context), key_(key) {}
+
+  bool fill(Datagram& datagram) override {
+    const auto& [director, request, port_id] = context();
+    const auto list = engine::list_destinations(director, key_, next_, kAtOnce);
+    for (const auto& info : list) {
+      const auto old = datagram.size();
+      wire::encode_destination(datagram, request, port_id, NLM_F_MULTI, info);
+      if (old != 0 && datagram.size() > kMaxDatagram) {
+        datagram.resize(old);  // opens the next datagram instead
+        break;
+      }
+      ++next_;
+    }
+    return !list.empty();
+  }
+
+ private:
+  /// About as many as a datagram takes.
+  static constexpr std::size_t kAtOnce = 64;
+
+  model::ServiceKey key_;
   std::size_t next_ = 0;
 };
 
@@ -192,17 +227,7 @@ std::unique_ptr<Dump> dump_services(const DumpContext& context) {
 }
 
 std::unique_ptr<Dump> dump_destinations(const DumpContext& context, const model::ServiceKey& key) {
-  const auto list = std::make_shared<std::vector<model::DestinationInfo>>();
-  return std::make_unique<IndexedDump>(
-      context,
-      [context, key, list] {
-        *list = context.director.destinations(key);
-        return list->size();
-      },
-      [context, list](std::size_t index, Datagram& datagram) {
-        wire::encode_destination(datagram, context.request, context.port_id, NLM_F_MULTI,
-                                 (*list)[index]);
-      });
+  return std::make_unique<DestinationDump>(context, key);
 }
 
 std::unique_ptr<Dump> dump_daemons(const DumpContext& context) {
@@ -261,19 +286,19 @@ std::unique_ptr<Dump> dump_snat_rules(const DumpContext& context, engine::Direct
 }
 
 std::unique_ptr<Dump> dump_service_options(const DumpContext& context) {
-  const auto list = std::make_shared<std::vector<wire::NamedServiceOptions>>();
+  const auto keys = std::make_shared<std::vector<model::ServiceKey>>();
   return std::make_unique<IndexedDump>(
       context,
-      [context, list] {
-        for (const auto& key : context.director.service_keys()) {
-          const auto options = engine::service_options(context.director, key);
-          if (options && !options->is_default()) list->push_back({.key = key, .options = *options});
-        }
-        return list->size();
+      [context, keys] {
+        *keys = context.director.service_keys();
+        return keys->size();
       },
-      [context, list](std::size_t index, Datagram& datagram) {
+      [context, keys](std::size_t index, Datagram& datagram) {
+        const auto& key = (*keys)[index];
+        const auto options = engine::service_options(context.director, key);
+        if (!options || options->is_default()) return;
         wire::encode_service_options(datagram, context.request, context.port_id, NLM_F_MULTI,
-                                     (*list)[index]);
+                                     {.key = key, .options = *options});
       });
 }
 

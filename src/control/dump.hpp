@@ -18,7 +18,7 @@ class StatusSource;
 /// What a dump reads, and the request that it answers. Of `request` only the header may be set:
 /// the bytes are gone when the dump is read.
 struct DumpContext {
-  const engine::Director& director;
+  engine::Director& director;  ///< only read; what XDP counted is added to counters on the way
   wire::MessageView request;
   std::uint32_t port_id = 0;
 };
@@ -34,8 +34,9 @@ class Dump {
   Dump(const Dump&) = delete;
   Dump& operator=(const Dump&) = delete;
 
-  /// Appends messages until `datagram` is full or a fair share of work is done. False: all have
-  /// been given, and nothing was appended.
+  /// Appends messages until `datagram` is full or some tens of microseconds of work are done; what
+  /// it looks at is bounded, whatever there is to list. False: all have been given, and nothing was
+  /// appended.
   [[nodiscard]] virtual bool fill(std::vector<std::byte>& datagram) = 0;
   /// Appends the end of the dump.
   void finish(std::vector<std::byte>& datagram) const;

@@ -5,7 +5,9 @@
 #include <cerrno>
 #include <climits>
 #include <cstdint>
+#include <memory>
 #include <utility>
+#include <vector>
 
 #include "control/commands.hpp"
 #include "wire/ipvs_attributes.hpp"
@@ -75,11 +77,33 @@ Result<void> change_destination(engine::Director& director, const model::Service
                                       : director.edit_destination(key, *spec);
 }
 
-Result<void> set(engine::Director& director, const wire::IpvsRequest& asked, unsigned command) {
-  if (command == IPVS_CMD_FLUSH) {
-    director.flush();
-    return {};
+/// Calls `work(key)` for each service that was there in the beginning, a few at a time. One that
+/// another client deletes meanwhile, and perhaps makes again, came before or after.
+template <class Work>
+class EachService : public Task {
+ public:
+  EachService(const engine::Director& director, Work work)
+      : keys_(director.service_keys()), work_(std::move(work)) {}
+
+  bool go_on() override {
+    for (std::size_t i = 0; i < kAtOnce && next_ < keys_.size(); ++i) work_(keys_[next_++]);
+    return next_ < keys_.size();
   }
+
+ private:
+  static constexpr std::size_t kAtOnce = 8;
+
+  std::vector<model::ServiceKey> keys_;
+  std::size_t next_ = 0;
+  Work work_;
+};
+
+std::unique_ptr<Task> flush(engine::Director& director) {
+  auto work = [&director](const auto& key) { static_cast<void>(director.delete_service(key)); };
+  return std::make_unique<EachService<decltype(work)>>(director, work);
+}
+
+Result<void> set(engine::Director& director, const wire::IpvsRequest& asked, unsigned command) {
   if (command == IPVS_CMD_SET_CONFIG) return director.set_timeouts(asked.timeouts);
   if (command == IPVS_CMD_ZERO && !asked.service) {
     director.zero_all();
@@ -172,6 +196,7 @@ Result<Response> handle_ipvs(const Request& request) {
   const auto asked = wire::IpvsRequest::parse(request.message.attributes);
   if (!asked) return tl::unexpected(asked.error());
   if (is_daemon) return done(change_daemon(request.director, *asked, command));
+  if (command == IPVS_CMD_FLUSH) return Response{.task = flush(request.director)};
   if (!is_get) return done(set(request.director, *asked, command));
   if (command == IPVS_CMD_GET_SERVICE) return get_service(request, *asked);
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "control/setting_names.hpp"
+#include "engine/destination_listing.hpp"
 #include "net/protocol_name.hpp"
 
 namespace lb::control {
@@ -68,23 +69,17 @@ std::string service_line(const model::ServiceSpec& spec) {
   return line + "\n";
 }
 
-std::string service_text(const engine::Director& director, const model::ServiceKey& key) {
-  const auto service = director.service(key);
-  if (!service) return {};  // deleted since
-  auto text = service_line(service->spec);
-  for (const auto& destination : director.destinations(key)) {
-    fmt::format_to(std::back_inserter(text), "  -> {}:{:04X}      {:<7} {:<6} {:<10} {:<10}\n",
-                   address_text(destination.spec.address), destination.spec.port.to_host(),
-                   method_text(destination.spec.method), destination.spec.weight,
-                   destination.active_connections, destination.inactive_connections);
-  }
-  return text;
+std::string destination_line(const model::DestinationInfo& destination) {
+  const auto& spec = destination.spec;
+  return fmt::format("  -> {}:{:04X}      {:<7} {:<6} {:<10} {:<10}\n", address_text(spec.address),
+                     spec.port.to_host(), method_text(spec.method), spec.weight,
+                     destination.active_connections, destination.inactive_connections);
 }
 
-/// ip_vs: a service with its servers at a time.
+/// ip_vs: a service at a time, or some of its servers.
 class Table : public ProcFile {
  public:
-  explicit Table(const engine::Director& director) : director_(director) {}
+  explicit Table(engine::Director& director) : director_(director) {}
 
   bool next(std::string& text) override {
     if (!has_begun_) {
@@ -98,15 +93,28 @@ class Table : public ProcFile {
       return true;
     }
     if (next_ == keys_.size()) return false;
-    text += service_text(director_, keys_[next_++]);
+    const auto& key = keys_[next_];
+    const auto service = director_.service(key);  // none: deleted since
+    if (service && server_ == 0) text += service_line(service->spec);
+    const auto servers = engine::list_destinations(director_, key, server_, kServers);
+    for (const auto& server : servers) text += destination_line(server);
+    server_ += servers.size();
+    if (servers.size() < kServers) {
+      ++next_;
+      server_ = 0;
+    }
     return true;
   }
 
  private:
-  const engine::Director& director_;
+  /// Listed at a time: some tens of microseconds of work.
+  static constexpr std::size_t kServers = 32;
+
+  engine::Director& director_;
   bool has_begun_ = false;
   std::vector<model::ServiceKey> keys_;
   std::size_t next_ = 0;
+  std::size_t server_ = 0;  ///< of the service that is next
 };
 
 std::string ends_text(const model::ConnectionInfo& connection) {
@@ -241,7 +249,7 @@ bool has_proc_file(std::string_view path) noexcept {
   return net_file_of(path) != NetFile::kNone || setting_of(path) != nullptr;
 }
 
-std::unique_ptr<ProcFile> open_proc_file(const engine::Director& director, std::string_view path) {
+std::unique_ptr<ProcFile> open_proc_file(engine::Director& director, std::string_view path) {
   switch (net_file_of(path)) {
     case NetFile::kTable:
       return std::make_unique<Table>(director);
@@ -266,7 +274,7 @@ std::unique_ptr<ProcFile> open_proc_file(const engine::Director& director, std::
   return std::make_unique<Text>(setting_text(director.settings(), *setting) + "\n");
 }
 
-std::optional<std::string> proc_file(const engine::Director& director, std::string_view path) {
+std::optional<std::string> proc_file(engine::Director& director, std::string_view path) {
   const auto file = open_proc_file(director, path);
   if (file == nullptr) return std::nullopt;
   std::string text;

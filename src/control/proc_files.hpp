@@ -25,11 +25,11 @@ class ProcFile {
 [[nodiscard]] bool has_proc_file(std::string_view path) noexcept;
 
 /// Null if there is no such file. `director` must outlive the file.
-[[nodiscard]] std::unique_ptr<ProcFile> open_proc_file(const engine::Director& director,
+[[nodiscard]] std::unique_ptr<ProcFile> open_proc_file(engine::Director& director,
                                                        std::string_view path);
 
 /// All of the text at once.
-[[nodiscard]] std::optional<std::string> proc_file(const engine::Director& director,
+[[nodiscard]] std::optional<std::string> proc_file(engine::Director& director,
                                                    std::string_view path);
 
 }  // namespace lb::control

@@ -93,6 +93,23 @@ TEST_F(ProcFilesTest, ManyConnectionsOnceEach) {
   }
 }
 
+// A piece is what packets wait for.
+TEST_F(ProcFilesTest, PiecesAreSmallWhateverThereIsToList) {
+  open_connections(900);
+  for (unsigned number = 3; number < 500; ++number) {
+    ASSERT_TRUE(own_.director.add_destination(service_.key, destination(number)));
+  }
+  for (const auto* path :
+       {"/proc/net/ip_vs", "/proc/net/ip_vs_conn", "/proc/net/ip_vs_conn_sync"}) {
+    const auto file = open_proc_file(own_.director, path);
+    std::ptrdiff_t most = 0;
+    for (std::string text; file->next(text); text.clear()) {
+      most = std::max(most, std::count(text.begin(), text.end(), '\n'));
+    }
+    EXPECT_LE(most, 64) << path;
+  }
+}
+
 TEST_F(ProcFilesTest, Totals) {
   EXPECT_EQ(*read("/proc/net/ip_vs_stats_percpu"),
             "       Total Incoming Outgoing         Incoming         Outgoing\n"

@@ -75,20 +75,38 @@ Result<Response> respond(const Request& request, Session* session) {
   return Response{};
 }
 
-/// The answers to the messages of a datagram, in order.
+/// What the messages of a datagram are applied to.
+struct Scope {
+  engine::Director& director;
+  const StatusSource* status;
+  DaemonControl* daemon;
+  std::uint32_t port_id;
+  Session* session;
+};
+
+/// The answers to the messages of a datagram, in order. The messages are handled first, some at a
+/// time.
 class CompoundAnswer : public Answer {
  public:
-  void add(wire::Message message) { parts_.push_back({.message = std::move(message), .dump = {}}); }
-  void add(std::unique_ptr<Dump> dump) {
-    has_dump_ = true;
-    parts_.push_back({.message = {}, .dump = std::move(dump)});
+  explicit CompoundAnswer(const Scope& scope) : scope_(scope) {}
+
+  /// Handles messages of `datagram`, and keeps those that have to wait.
+  void begin(std::span<const std::byte> datagram) {
+    auto rest = datagram;
+    // Of several requests: acknowledgements may share a datagram.
+    is_batch_ = wire::take_message(rest) && wire::take_message(rest);
+    handle(datagram);
+    unhandled_.assign(datagram.begin(), datagram.end());
   }
-  [[nodiscard]] bool has_dump() const { return has_dump_; }
-  /// Of several requests: acknowledgements may share a datagram.
-  void set_batch() { is_batch_ = true; }
 
   bool next(std::vector<std::byte>& datagram) override {
     datagram.clear();
+    if (!is_handled()) {
+      auto rest = std::span<const std::byte>(unhandled_).subspan(handled_);
+      handle(rest);
+      handled_ = unhandled_.size() - rest.size();
+      if (!is_handled()) return true;
+    }
     if (next_ == parts_.size()) return false;
     auto& part = parts_[next_];
     if (part.dump == nullptr) {
@@ -105,44 +123,92 @@ class CompoundAnswer : public Answer {
   }
 
  private:
-  /// Adds the messages that follow and still fit.
-  void pack(std::vector<std::byte>& datagram) {
-    while (next_ + 1 < parts_.size()) {
-      const auto& part = parts_[next_ + 1];
-      const auto aligned = (datagram.size() + 3) / 4 * 4;
-      if (part.dump != nullptr || aligned + part.message.size() > Dump::kMaxDatagram) return;
-      datagram.resize(aligned);
-      datagram.insert(datagram.end(), part.message.begin(), part.message.end());
-      ++next_;
-    }
-  }
+  /// Requests carried out at a time; each may cost some microseconds.
+  static constexpr std::size_t kAtOnce = 8;
 
+  [[nodiscard]] bool is_handled() const { return handled_ == unhandled_.size() && !task_; }
+  void handle(std::span<const std::byte>& rest);
+  void handle(const wire::MessageView& message);
+  void acknowledge(const wire::MessageView& message, int error);
+  /// Adds the messages that follow and still fit.
+  void pack(std::vector<std::byte>& datagram);
+
+  Scope scope_;
+  std::vector<std::byte> unhandled_;  ///< messages
+  std::size_t handled_ = 0;           ///< bytes of them
+  std::unique_ptr<Task> task_;        ///< of the last message that was handled
+  std::vector<std::byte> asked_;      ///< that message
   std::vector<Response> parts_;
   std::size_t next_ = 0;
   bool is_batch_ = false;
   bool has_dump_ = false;
 };
 
+/// Takes messages off `rest` until enough is done for once.
+void CompoundAnswer::handle(std::span<const std::byte>& rest) {
+  for (std::size_t i = 0; i < kAtOnce; ++i) {
+    if (task_ != nullptr) {
+      if (task_->go_on()) return;
+      task_.reset();
+      acknowledge(*wire::view_message(asked_), 0);
+      continue;
+    }
+    const auto message = wire::take_message(rest);
+    if (!message) {
+      rest = {};  // what is no message has no answer
+      return;
+    }
+    handle(*message);
+  }
+}
+
 /// Handles one message as the kernel's netlink_rcv_skb does: what is no request, and what has a
 /// type below those of families, is acknowledged without effect.
-void handle_message(const Request& request, Session* session, CompoundAnswer& answer) {
-  const auto& header = request.message.header;
+void CompoundAnswer::handle(const wire::MessageView& message) {
+  const auto& header = message.header;
   int error = 0;
   if ((header.flags & NLM_F_REQUEST) != 0 && header.type >= NLMSG_MIN_TYPE) {
-    auto response = respond(request, session);
+    auto response = respond({.director = scope_.director,
+                             .status = scope_.status,
+                             .daemon = scope_.daemon,
+                             .message = message,
+                             .port_id = scope_.port_id},
+                            scope_.session);
     if (!response) {
       error = response.error().code;
     } else if (response->dump != nullptr) {
-      if (!answer.has_dump()) return answer.add(std::move(response->dump));
+      if (!std::exchange(has_dump_, true)) {
+        parts_.push_back(*std::move(response));
+        return;
+      }
       error = EBUSY;
+    } else if (response->task != nullptr) {
+      task_ = std::move(response->task);
+      asked_.assign(message.bytes.begin(), message.bytes.end());
+      return;
     } else if (!response->message.empty()) {
-      answer.add(std::move(response->message));
+      parts_.push_back(*std::move(response));
     }
   }
-  if (error == 0 && (header.flags & NLM_F_ACK) == 0) return;
-  wire::Message message;
-  wire::encode_error(message, request.message, error, request.port_id);
-  answer.add(std::move(message));
+  acknowledge(message, error);
+}
+
+void CompoundAnswer::acknowledge(const wire::MessageView& message, int error) {
+  if (error == 0 && (message.header.flags & NLM_F_ACK) == 0) return;
+  Response answer;
+  wire::encode_error(answer.message, message, error, scope_.port_id);
+  parts_.push_back(std::move(answer));
+}
+
+void CompoundAnswer::pack(std::vector<std::byte>& datagram) {
+  while (next_ + 1 < parts_.size()) {
+    const auto& part = parts_[next_ + 1];
+    const auto aligned = (datagram.size() + 3) / 4 * 4;
+    if (part.dump != nullptr || aligned + part.message.size() > Dump::kMaxDatagram) return;
+    datagram.resize(aligned);
+    datagram.insert(datagram.end(), part.message.begin(), part.message.end());
+    ++next_;
+  }
 }
 
 }  // namespace
@@ -151,17 +217,12 @@ bool Request::is_dump() const noexcept { return (message.header.flags & NLM_F_DU
 
 std::unique_ptr<Answer> RequestHandler::handle(std::span<const std::byte> datagram,
                                                std::uint32_t port_id, Session* session) const {
-  auto answer = std::make_unique<CompoundAnswer>();
-  auto rest = datagram;
-  if (wire::take_message(rest) && wire::take_message(rest)) answer->set_batch();
-  while (const auto message = wire::take_message(datagram)) {
-    handle_message({.director = director_,
-                    .status = status_,
-                    .daemon = daemon_,
-                    .message = *message,
-                    .port_id = port_id},
-                   session, *answer);
-  }
+  auto answer = std::make_unique<CompoundAnswer>(Scope{.director = director_,
+                                                       .status = status_,
+                                                       .daemon = daemon_,
+                                                       .port_id = port_id,
+                                                       .session = session});
+  answer->begin(datagram);
   return answer;
 }
 

@@ -8,9 +8,12 @@
 #include <linux/netlink.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <set>
+#include <utility>
+#include <vector>
 
 #include "control/daemon_control.hpp"
 #include "control/direct_transport.hpp"
@@ -416,6 +419,85 @@ TEST_F(RequestHandlerTest, SeveralRequestsInOneDatagram) {
   EXPECT_THAT(seen, ElementsAre(Pair(1, NLMSG_ERROR), Pair(2, wire::kIpvsFamily),
                                 Pair(2, NLMSG_DONE), Pair(3, NLMSG_ERROR),  // EBUSY
                                 Pair(4, wire::kIpvsFamily), Pair(4, NLMSG_ERROR)));
+}
+
+// Packets have their turn between the calls.
+TEST_F(RequestHandlerTest, ManyRequestsInOneDatagramAreHandledAFewAtATime) {
+  constexpr std::uint16_t kServices = 100;
+  constexpr std::size_t kMostAtOnce = 8;
+  wire::Message datagram;
+  for (std::uint16_t port = 1; port <= kServices; ++port) {
+    const auto more = wire::add_service_request({.sequence = port}, service(port));
+    datagram.insert(datagram.end(), more.begin(), more.end());
+  }
+  const auto answer = handler_.handle(datagram, kPortId);
+  std::ranges::fill(datagram, std::byte{0xff});  // the buffer is the caller's again
+  std::size_t acknowledged = 0;
+  auto before = own_.director.service_count();
+  EXPECT_LE(before, kMostAtOnce);
+  while (answer->next(datagram)) {
+    const auto now = own_.director.service_count();
+    EXPECT_LE(now - before, kMostAtOnce);
+    before = now;
+    std::span<const std::byte> rest = datagram;
+    while (const auto message = wire::take_message(rest)) {
+      EXPECT_EQ(now, kServices) << "all is done before the answer says anything";
+      EXPECT_EQ(message->header.sequence, ++acknowledged);
+    }
+  }
+  EXPECT_EQ(acknowledged, kServices);
+}
+
+TEST_F(RequestHandlerTest, AFlushGoesAFewServicesAtATime) {
+  constexpr std::uint16_t kServices = 500;
+  constexpr std::size_t kMostAtOnce = 8;
+  for (std::uint16_t port = 1; port <= kServices; ++port) {
+    ASSERT_EQ(error(wire::add_service_request({}, service(port))), 0);
+  }
+  auto datagram = wire::flush_request({.sequence = 1});
+  const auto info = wire::info_request({.sequence = 2});
+  datagram.insert(datagram.end(), info.begin(), info.end());
+  const auto answer = handler_.handle(datagram, kPortId);
+  auto before = own_.director.service_count();
+  EXPECT_GE(before, kServices - kMostAtOnce);
+  bool has_other_come = false;
+  std::vector<unsigned> answered;
+  while (answer->next(datagram)) {
+    const auto now = own_.director.service_count();
+    EXPECT_LE(before - now, kMostAtOnce);
+    // Another client's, made and deleted meanwhile.
+    if (now < kServices / 2 && !std::exchange(has_other_come, true)) {
+      ASSERT_EQ(error(wire::delete_service_request({}, service(1))), 0);
+      ASSERT_EQ(error(wire::add_service_request({}, service(kServices + 1))), 0);
+    }
+    before = own_.director.service_count();
+    std::span<const std::byte> rest = datagram;
+    while (const auto message = wire::take_message(rest)) {
+      answered.push_back(message->header.sequence);
+    }
+  }
+  EXPECT_THAT(answered, ElementsAre(1, 2, 2));
+  EXPECT_TRUE(has_other_come);
+  EXPECT_EQ(own_.director.service_keys(), std::vector{service(kServices + 1).key});
+}
+
+TEST_F(RequestHandlerTest, AServiceWithManyDestinationsIsListedInPieces) {
+  constexpr unsigned kDestinations = 1000;
+  ASSERT_EQ(error(wire::add_service_request({}, service_)), 0);
+  for (unsigned i = 0; i < kDestinations; ++i) {
+    auto spec = destination();
+    spec.port = net::Port::from_host(static_cast<std::uint16_t>(i + 1));
+    ASSERT_TRUE(own_.director.add_destination(service_.key, spec));
+  }
+  const auto listed = destinations();
+  ASSERT_THAT(listed, SizeIs(kDestinations));
+  for (unsigned i = 0; i < kDestinations; ++i) {
+    EXPECT_EQ(listed[i].spec.port.to_host(), kDestinations - i);  // newest first
+  }
+  const auto answer = handler_.handle(wire::list_destinations_request({}, service_.key), kPortId);
+  for (std::vector<std::byte> datagram; answer->next(datagram);) {
+    EXPECT_LE(datagram.size(), Dump::kMaxDatagram);
+  }
 }
 
 TEST_F(RequestHandlerTest, Settings) {

@@ -56,6 +56,8 @@ std::optional<model::ServiceKey> service_of(const wire::MessageView& request) {
 Result<void> carry_out(engine::Director& director, const wire::MessageView& request) {
   const auto response = dispatch({.director = director, .message = request});
   if (!response) return tl::unexpected(response.error());
+  while (response->task != nullptr && response->task->go_on()) {
+  }
   return {};
 }
 

@@ -9,10 +9,12 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <deque>
 #include <list>
 #include <utility>
 #include <vector>
 
+#include "daemon/away_time.hpp"
 #include "daemon/event.hpp"
 #include "daemon/file_descriptor.hpp"
 #include "daemon/log.hpp"
@@ -24,8 +26,9 @@ namespace {
 
 constexpr std::size_t kMaxRequest = 64 * 1024;
 constexpr int kBacklog = 64;
-// Datagrams written before other work gets its turn.
-constexpr int kBurst = 8;
+// Clients taken in a turn: who each is has to be looked up.
+constexpr int kAcceptedAtOnce = 4;
+constexpr timeval kAtOnce{.tv_sec = 0, .tv_usec = 0};
 constexpr timeval kUnprivilegedTime{.tv_sec = 5, .tv_usec = 0};
 // Between two warnings of the same.
 constexpr std::chrono::minutes kSilence{1};
@@ -89,11 +92,17 @@ struct ControlServer::State {
     std::unique_ptr<control::Answer> answer;  ///< being written
     std::vector<std::byte> unsent;            ///< its datagram that did not fit yet
     bool is_leaving = false;                  ///< closed after the answer
+    bool is_waiting = false;                  ///< in `waiting`
     std::list<Client>::iterator self;
 
+    /// A piece of work: takes a request if there is none, makes a datagram of its answer, writes
+    /// it.
+    void go_on();
     void read_request();
-    /// Writes what the client takes of its answer; then waits for room or the next request.
-    void write_answer();
+    /// Writes a datagram of the answer; then waits for a turn, for room or for the next request.
+    void go_on_answering();
+    /// Waits for a turn.
+    void wait();
     [[nodiscard]] std::unique_ptr<control::Answer> answer_to(std::span<const std::byte> datagram);
   };
 
@@ -102,7 +111,10 @@ struct ControlServer::State {
   Handler handler;
   FileDescriptor socket;
   EventPtr acceptable, resume_accept;
+  EventPtr
+      turn;  ///< armed while somebody waits; by time, so that the loop looks at sockets between
   std::list<Client> clients;
+  std::deque<Client*> waiting;  ///< for a turn, longest first
   std::size_t unprivileged = 0;
   /// When it was told last that no client can be accepted.
   std::optional<std::chrono::steady_clock::time_point> told_failure = {};
@@ -112,12 +124,15 @@ struct ControlServer::State {
   void add(FileDescriptor connected);
   void drop(Client& client) {
     if (!client.peer.is_privileged) --unprivileged;
+    if (client.is_waiting) std::erase(waiting, &client);
     clients.erase(client.self);
   }
+  void take_turn();
 };
 
 void ControlServer::State::accept_clients() {
-  for (int i = 0; i < kBacklog; ++i) {
+  const AwayTime::Span span(options.away);
+  for (int i = 0; i < kAcceptedAtOnce; ++i) {
     FileDescriptor connected(
         ::accept4(socket.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (connected) {
@@ -158,23 +173,51 @@ void ControlServer::State::add(FileDescriptor connected) {
                                                .unsent = {},
                                                .self = {}});
   client.self = std::prev(clients.end());
-  const auto on_readable = [](evutil_socket_t, short, void* who) {
-    static_cast<Client*>(who)->read_request();
-  };
-  const auto on_writable = [](evutil_socket_t, short, void* who) {
-    static_cast<Client*>(who)->write_answer();
+  const auto on_ready = [](evutil_socket_t, short, void* who) {
+    static_cast<Client*>(who)->wait();
   };
   const auto on_deadline = [](evutil_socket_t, short, void* who) {
     auto* late = static_cast<Client*>(who);
     late->server.drop(*late);
   };
-  client.readable.reset(event_new(base, fd, EV_READ, on_readable, &client));
-  client.writable.reset(event_new(base, fd, EV_WRITE, on_writable, &client));
+  client.readable.reset(event_new(base, fd, EV_READ, on_ready, &client));
+  client.writable.reset(event_new(base, fd, EV_WRITE, on_ready, &client));
   event_add(client.readable.get(), nullptr);
   if (!peer->is_privileged) {
     ++unprivileged;
     client.deadline.reset(event_new(base, -1, 0, on_deadline, &client));
     event_add(client.deadline.get(), &kUnprivilegedTime);
+  }
+}
+
+void ControlServer::State::Client::wait() {
+  is_waiting = true;
+  server.waiting.push_back(this);
+  if (server.waiting.size() == 1) event_add(server.turn.get(), &kAtOnce);
+}
+
+/// Serves those that wait, a piece each, until the share is used up.
+void ControlServer::State::take_turn() {
+  const AwayTime::Span span(options.away);
+  const auto end = std::chrono::steady_clock::now() + options.time_at_once;
+  for (std::size_t pieces = 0; !waiting.empty(); ++pieces) {
+    const bool is_over = std::chrono::steady_clock::now() >= end;
+    if (pieces == options.pieces_at_once || (pieces != 0 && is_over)) {
+      event_add(turn.get(), &kAtOnce);
+      return;
+    }
+    auto& client = *waiting.front();
+    waiting.pop_front();
+    client.is_waiting = false;
+    client.go_on();
+  }
+}
+
+void ControlServer::State::Client::go_on() {
+  if (answer) {
+    go_on_answering();
+  } else {
+    read_request();
   }
 }
 
@@ -191,7 +234,8 @@ void ControlServer::State::Client::read_request() {
     return;
   }
   answer = answer_to({buffer.data(), static_cast<std::size_t>(size)});
-  write_answer();
+  // Its beginning at once: with that the acknowledgement of a request to stop has been written.
+  go_on_answering();
 }
 
 std::unique_ptr<control::Answer> ControlServer::State::Client::answer_to(
@@ -207,28 +251,29 @@ std::unique_ptr<control::Answer> ControlServer::State::Client::answer_to(
   return server.handler(datagram, port_id, session);
 }
 
-void ControlServer::State::Client::write_answer() {
-  for (int i = 0; i < kBurst; ++i) {
-    if (unsent.empty() && (!answer || !answer->next(unsent))) {
-      answer.reset();
-      unsent.clear();
-      if (is_leaving) return server.drop(*this);
-      event_add(readable.get(), nullptr);
-      return;
-    }
-    if (unsent.empty()) continue;
-    // A client that left is normal (ipvsadm leaves with data unread): no signal, no word.
-    if (::send(socket.get(), unsent.data(), unsent.size(), MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
-      if (errno == EAGAIN || errno == ENOBUFS || errno == EINTR) break;
-      if (errno != EPIPE && errno != ECONNRESET) {
-        log(LogLevel::kWarning,
-            fmt::format("cannot answer process {}: {}", peer.process, std::strerror(errno)));
-      }
-      return server.drop(*this);
-    }
+void ControlServer::State::Client::go_on_answering() {
+  if (unsent.empty() && (!answer || !answer->next(unsent))) {
+    answer.reset();
     unsent.clear();
+    if (is_leaving) return server.drop(*this);
+    event_add(readable.get(), nullptr);
+    return;
   }
-  event_add(writable.get(), nullptr);
+  if (unsent.empty()) return wait();
+  // A client that left is normal (ipvsadm leaves with data unread): no signal, no word.
+  if (::send(socket.get(), unsent.data(), unsent.size(), MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) {
+    unsent.clear();
+    return wait();
+  }
+  if (errno == EAGAIN || errno == ENOBUFS || errno == EINTR) {
+    event_add(writable.get(), nullptr);
+    return;
+  }
+  if (errno != EPIPE && errno != ECONNRESET) {
+    log(LogLevel::kWarning,
+        fmt::format("cannot answer process {}: {}", peer.process, std::strerror(errno)));
+  }
+  server.drop(*this);
 }
 
 ControlServer::ControlServer(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -262,7 +307,9 @@ tl::expected<std::unique_ptr<ControlServer>, std::string> ControlServer::create(
                                              .socket = std::move(socket),
                                              .acceptable = {},
                                              .resume_accept = {},
-                                             .clients = {}});
+                                             .turn = {},
+                                             .clients = {},
+                                             .waiting = {}});
   const auto on_acceptable = [](evutil_socket_t, short, void* who) {
     static_cast<State*>(who)->accept_clients();
   };
@@ -272,7 +319,11 @@ tl::expected<std::unique_ptr<ControlServer>, std::string> ControlServer::create(
   state->acceptable.reset(
       event_new(base, state->socket.get(), EV_READ | EV_PERSIST, on_acceptable, state.get()));
   state->resume_accept.reset(event_new(base, -1, 0, on_resume, state.get()));
-  if (!state->acceptable || !state->resume_accept ||
+  const auto on_turn = [](evutil_socket_t, short, void* who) {
+    static_cast<State*>(who)->take_turn();
+  };
+  state->turn.reset(event_new(base, -1, 0, on_turn, state.get()));
+  if (!state->acceptable || !state->resume_accept || !state->turn ||
       event_add(state->acceptable.get(), nullptr) != 0) {
     return tl::unexpected(std::string("cannot wait for clients: the event loop refuses"));
   }

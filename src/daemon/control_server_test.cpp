@@ -8,10 +8,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
+#include <chrono>
 #include <cstring>
 #include <string>
 #include <vector>
 
+#include "daemon/away_time.hpp"
 #include "daemon/event.hpp"
 #include "daemon/file_descriptor.hpp"
 #include "daemon/unix_address.hpp"
@@ -26,13 +30,17 @@ constexpr std::size_t kPieceSize = 8 * 1024;
 /// An answer of `pieces` datagrams, each with its number in front.
 class LongAnswer : public control::Answer {
  public:
-  LongAnswer(std::uint32_t pieces, int& alive) : pieces_(pieces), alive_(alive) { ++alive_; }
+  LongAnswer(std::uint32_t pieces, int& alive, std::size_t& made)
+      : pieces_(pieces), alive_(alive), made_(made) {
+    ++alive_;
+  }
   ~LongAnswer() override { --alive_; }
   bool next(std::vector<std::byte>& datagram) override {
     if (written_ == pieces_) return false;
     datagram.assign(kPieceSize, std::byte{});
     std::memcpy(datagram.data(), &written_, sizeof(written_));
     ++written_;
+    ++made_;
     return true;
   }
 
@@ -40,6 +48,7 @@ class LongAnswer : public control::Answer {
   std::uint32_t pieces_;
   std::uint32_t written_ = 0;
   int& alive_;
+  std::size_t& made_;
 };
 
 /// A server whose answers have as many pieces as the request's sequence number says.
@@ -59,7 +68,7 @@ class ControlServerTest : public testing::Test {
           nlmsghdr header{};
           std::memcpy(&header, datagram.data(), sizeof(header));
           port_ids_.push_back(port_id);
-          return std::make_unique<LongAnswer>(header.nlmsg_seq, answers_alive_);
+          return std::make_unique<LongAnswer>(header.nlmsg_seq, answers_alive_, pieces_made_);
         });
     ASSERT_TRUE(created) << created.error();
     server_ = *std::move(created);
@@ -107,6 +116,7 @@ class ControlServerTest : public testing::Test {
   EventBasePtr base_{event_base_new()};
   ControlServer::Options options_;
   int answers_alive_ = 0;
+  std::size_t pieces_made_ = 0;
   std::vector<std::uint32_t> port_ids_;
   std::unique_ptr<ControlServer> server_;
 };
@@ -214,6 +224,84 @@ TEST_F(ControlServerTest, BytesThatAreNoMessageAreIgnored) {
   request(client, 1);
   settle();
   EXPECT_EQ(read_piece(client), 0U);
+}
+
+/// Packets are stood in for by a socket that is always readable.
+class SharesOfTheLoop : public ControlServerTest {
+ protected:
+  void begin() {
+    server_.reset();
+    start();
+    std::array<int, 2> ends{};
+    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends.data()), 0);
+    near_ = FileDescriptor(ends[0]);
+    far_ = FileDescriptor(ends[1]);
+    ASSERT_EQ(::send(far_.get(), "x", 1, 0), 1);
+    const auto on_packets = [](evutil_socket_t, short, void* who) {
+      static_cast<SharesOfTheLoop*>(who)->visit();
+    };
+    packets_.reset(event_new(base_.get(), near_.get(), EV_READ | EV_PERSIST, on_packets, this));
+    ASSERT_EQ(event_add(packets_.get(), nullptr), 0);
+  }
+
+  void visit() {
+    most_ = std::max(most_, pieces_made_ - seen_ + port_ids_.size() - seen_requests_);
+    seen_ = pieces_made_;
+    seen_requests_ = port_ids_.size();
+  }
+
+  /// Has `count` clients read answers of so many pieces to the end; returns how often the loop
+  /// went round.
+  std::size_t read_all(std::size_t count, std::uint32_t pieces) {
+    std::vector<FileDescriptor> clients;
+    for (std::size_t i = 0; i < count; ++i) {
+      clients.push_back(connect());
+      request(clients.back(), pieces);
+    }
+    std::size_t rounds = 0;
+    for (std::size_t taken = 0; taken < count * pieces && rounds < 100 * count * pieces; ++rounds) {
+      event_base_loop(base_.get(), EVLOOP_ONCE | EVLOOP_NONBLOCK);
+      for (const auto& client : clients) {
+        while (read_piece(client)) ++taken;
+      }
+    }
+    visit();
+    EXPECT_EQ(pieces_made_, count * pieces);
+    return rounds;
+  }
+
+  FileDescriptor near_, far_;
+  EventPtr packets_;
+  std::size_t seen_ = 0;
+  std::size_t seen_requests_ = 0;
+  std::size_t most_ = 0;  ///< pieces and requests between two visits
+};
+
+TEST_F(SharesOfTheLoop, AreBoundedByPiecesHoweverManyClientsThereAre) {
+  options_.pieces_at_once = 4;
+  options_.time_at_once = std::chrono::hours(1);
+  begin();
+  read_all(40, 25);
+  // A piece may be a request with the first datagram of its answer.
+  EXPECT_LE(most_, 2 * options_.pieces_at_once);
+  EXPECT_GE(most_, options_.pieces_at_once);
+}
+
+TEST_F(SharesOfTheLoop, EndWithThePieceInWhichTheTimeRunsOut) {
+  options_.time_at_once = std::chrono::seconds(0);
+  begin();
+  read_all(10, 20);
+  EXPECT_LE(most_, 2U);
+}
+
+TEST_F(SharesOfTheLoop, AreToldOf) {
+  AwayTime away;
+  options_.away = &away;
+  begin();
+  read_all(1, 10);
+  away.visit();
+  EXPECT_GT(away.longest(), AwayTime::Duration{});
+  server_.reset();  // it must not outlive `away`
 }
 
 class UnprivilegedClient : public ControlServerTest {

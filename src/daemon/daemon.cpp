@@ -20,6 +20,7 @@
 #include "control/direct_transport.hpp"
 #include "control/request_handler.hpp"
 #include "control/status_source.hpp"
+#include "daemon/away_time.hpp"
 #include "daemon/control_server.hpp"
 #include "daemon/event.hpp"
 #include "daemon/health.hpp"
@@ -28,6 +29,7 @@
 #include "daemon/notify.hpp"
 #include "daemon/peer.hpp"
 #include "daemon/reload.hpp"
+#include "daemon/short_slices.hpp"
 #include "daemon/sync_peers.hpp"
 #include "daemon/sync_sockets.hpp"
 #include "datapath/pins.hpp"
@@ -44,9 +46,14 @@ constexpr timeval kIdleTick{.tv_sec = 1, .tv_usec = 0};
 constexpr timeval kLookTime{.tv_sec = 1, .tv_usec = 0};
 constexpr timeval kNow{.tv_sec = 0, .tv_usec = 0};
 // Packets, timers and clients take turns, a bounded piece each (no priorities: under a flood of
-// packets libevent would run nothing else, and nobody could be told to stop it).
+// packets libevent would run nothing else, and nobody could be told to stop it). What has more to
+// do comes again by a timer that is due at once, never by event_active(): libevent would go on with
+// that before it looks at any socket.
 constexpr std::size_t kPacketBudget = 1024;
-constexpr std::size_t kTimerBudget = 2048;
+// Connections that end cost up to a microsecond each.
+constexpr std::size_t kTimerBudget = 256;
+// Beside each message or request: others have their turn for the rest.
+constexpr std::size_t kTimerBudgetBeside = 16;
 
 tl::unexpected<std::string> error(std::string message) {
   return tl::unexpected(std::move(message));
@@ -168,7 +175,9 @@ struct Daemon::State : control::StatusSource, control::DaemonControl {
   std::unique_ptr<ControlServer> server;
   std::unique_ptr<datapath::Datapath> datapath;
   Health health_now{log};
-  EventPtr packets, tick, terminate, interrupt, leave, hang_up, look_again, sign_of_life;
+  AwayTime away;
+  EventPtr packets, more_packets, tick, terminate, interrupt, leave, hang_up, look_again,
+      sign_of_life;
   bool is_tick_busy = false;
 
   // The time line is that of the machine: the next director goes on with it.
@@ -200,6 +209,7 @@ struct Daemon::State : control::StatusSource, control::DaemonControl {
   void make_tick_busy();
   void handle_packets();
   void handle_tick();
+  void poll();
   void end(bool keeps_forwarding, std::string_view why);
   /// The acknowledgement is written before the loop looks whether it goes on.
   [[nodiscard]] Result<void> stop(wire::StopMode mode) override;
@@ -224,11 +234,12 @@ Result<void> Daemon::State::stop(wire::StopMode mode) {
 tl::expected<void, std::string> Daemon::State::listen(std::optional<gid_t> group) {
   auto handle = [this](std::span<const std::byte> datagram, std::uint32_t port_id,
                        control::Session& session) {
-    director.advance(now(), kTimerBudget);
+    director.advance(now(), kTimerBudgetBeside);
     return handler.handle(datagram, port_id, &session);
   };
   auto created = ControlServer::create(
-      base.get(), {.name = std::string(wire::kControlSocketName.substr(1)), .group = group},
+      base.get(),
+      {.name = std::string(wire::kControlSocketName.substr(1)), .group = group, .away = &away},
       std::move(handle));
   if (!created) return error(std::move(created.error()));
   server = *std::move(created);
@@ -276,8 +287,9 @@ tl::expected<void, std::string> Daemon::State::attach(const datapath::DatapathOp
     static_cast<State*>(who)->handle_tick();
   };
   packets.reset(event_new(base.get(), datapath->fd(), EV_READ | EV_PERSIST, on_packets, this));
+  more_packets.reset(event_new(base.get(), -1, 0, on_packets, this));
   tick.reset(event_new(base.get(), -1, 0, on_tick, this));
-  if (!packets || !tick || event_add(packets.get(), nullptr) != 0 ||
+  if (!packets || !more_packets || !tick || event_add(packets.get(), nullptr) != 0 ||
       event_add(tick.get(), &kIdleTick) != 0) {
     return error("cannot wait for packets: the event loop refuses");
   }
@@ -301,7 +313,8 @@ tl::expected<void, std::string> Daemon::State::find_sync_peers() {
 }
 
 void Daemon::State::take_sync(std::span<const std::byte> message, engine::SyncOrigin origin) {
-  director.advance(now(), kTimerBudget);
+  const AwayTime::Span span(&away);
+  director.advance(now(), kTimerBudgetBeside);
   director.receive_sync(message, origin);
   make_tick_busy();
 }
@@ -313,14 +326,23 @@ void Daemon::State::make_tick_busy() {
   event_add(tick.get(), &kBusyTick);
 }
 
+void Daemon::State::poll() {
+  away.visit();
+  if (datapath->poll(now(), kPacketBudget)) event_add(more_packets.get(), &kNow);
+}
+
 void Daemon::State::handle_packets() {
-  if (datapath->poll(now(), kPacketBudget)) event_active(packets.get(), EV_READ, 0);
+  poll();
   make_tick_busy();
 }
 
 void Daemon::State::handle_tick() {
-  const bool are_timers_due = director.advance(now(), kTimerBudget);
-  if (datapath->poll(now(), kPacketBudget)) event_active(packets.get(), EV_READ, 0);
+  bool are_timers_due = false;
+  {
+    const AwayTime::Span span(&away);
+    are_timers_due = director.advance(now(), kTimerBudget);
+  }
+  poll();
   is_tick_busy = director.connection_count() > 0;
   const auto* next = is_tick_busy ? &kBusyTick : &kIdleTick;
   event_add(tick.get(), are_timers_due ? &kNow : next);
@@ -349,8 +371,12 @@ std::vector<wire::InterfaceStatus> Daemon::State::interfaces() const {
 }
 
 std::vector<wire::NamedCounter> Daemon::State::counters() const {
+  const auto longest = std::chrono::duration_cast<std::chrono::microseconds>(away.longest());
   std::vector<wire::NamedCounter> all{
-      {.name = "sync_send_failures", .value = sync_sockets.send_failures()}};
+      {.name = "sync_send_failures", .value = sync_sockets.send_failures()},
+      {.name = "loop_away_longest_us", .value = static_cast<std::uint64_t>(longest.count())},
+      {.name = "loop_away_beyond_250us", .value = away.count_long()},
+      {.name = "loop_away_beyond_1ms", .value = away.count_too_long()}};
   if (sync_peers) {
     for (auto& counter : sync_peers->counters()) all.push_back(std::move(counter));
   }
@@ -403,6 +429,7 @@ tl::expected<void, std::string> Daemon::State::start_watching() {
 }
 
 void Daemon::State::look() {
+  const AwayTime::Span span(&away);
   const auto full = static_cast<std::size_t>(engine::DropReason::kTableFull);
   const auto status = datapath->status();
   if (health_now.look({.interfaces = status,
@@ -508,8 +535,14 @@ tl::expected<std::unique_ptr<Daemon>, std::string> Daemon::create(
 }
 
 bool Daemon::run() {
+  ask_for_short_slices();
   notify_service_manager("READY=1");
-  const bool is_fine = event_base_dispatch(state_->base.get()) >= 0;
+  auto* base = state_->base.get();
+  bool is_fine = true;
+  do {
+    is_fine = event_base_loop(base, EVLOOP_ONCE) >= 0;
+    state_->away.visit();  // the loop looks at all sockets now
+  } while (is_fine && event_base_got_break(base) == 0);
   if (!is_fine) log(LogLevel::kError, "the event loop failed");
   return is_fine;
 }

@@ -25,8 +25,8 @@ namespace lb::daemon {
 namespace {
 
 constexpr timeval kTick{.tv_sec = 0, .tv_usec = 100'000};
-// Datagrams read before other work gets its turn: an answer to one question.
-constexpr int kBurst = SyncTableServer::kMostParts;
+// Datagrams read before other work gets its turn.
+constexpr int kBurst = 8;
 constexpr int kBufferSize = 1 << 20;
 
 tl::unexpected<std::string> error(std::string message) {

@@ -25,7 +25,7 @@ namespace {
 using model::SyncRole;
 
 // Datagrams read before other work gets its turn.
-constexpr int kBurst = 32;
+constexpr int kBurst = 8;
 constexpr std::size_t kLargestMessage = 65536;
 // Senders that are counted; there are a few directors in a group.
 constexpr std::size_t kMostSources = 64;

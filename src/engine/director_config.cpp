@@ -58,9 +58,8 @@ void apply(DirectorState& state, Destination& destination, const model::Destinat
   if (state.stand_in) state.stand_in->changed(*destination.service, state.now);
 }
 
-// Takes a destination out of its service; connections keep it alive.
-void remove(DirectorState& state, Service& service, Destination& destination) {
-  std::erase(service.destinations, &destination);
+// What is to be done when a destination has left its service; connections keep it alive.
+void has_left(DirectorState& state, Service& service, Destination& destination) {
   if (state.stand_in) state.stand_in->changed(service, state.now);
   if (service.scheduler != nullptr) {
     service.scheduler->destination_removed(service.context(state.settings, state.now), destination);
@@ -75,6 +74,11 @@ void remove(DirectorState& state, Service& service, Destination& destination) {
   save(state, destination);
 }
 
+void remove(DirectorState& state, Service& service, Destination& destination) {
+  std::erase(service.destinations, &destination);
+  has_left(state, service, destination);
+}
+
 void expire_orphans_if_asked(DirectorState& state) {
   if (state.settings.expire_nodest_conn != 0) state.orphan_cursor = 1;
 }
@@ -85,7 +89,9 @@ void remove_service(DirectorState& state, const model::ServiceKey& key) {
   if (state.stand_in) state.stand_in->gone(*service, state.now);
   service->scheduler.reset();
   forget_options(state, *service);
-  while (!service->destinations.empty()) remove(state, *service, *service->destinations.front());
+  for (auto* destination : std::exchange(service->destinations, {})) {
+    has_left(state, *service, *destination);
+  }
   state.connections.virtual_ends().release(service->virtual_end, true);
   expire_orphans_if_asked(state);
 }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the director tells of itself.
 #include <algorithm>
+#include <span>
 #include <utility>
 
+#include "engine/destination_listing.hpp"
 #include "engine/director.hpp"
 #include "engine/director_state.hpp"
 #include "engine/sip.hpp"
@@ -103,6 +105,24 @@ std::vector<model::DestinationInfo> Director::destinations(const model::ServiceK
   count_fast(*state_, *service);
   for (const auto* destination : service->destinations) {
     result.push_back(describe(*destination, state_->estimation_tick));
+  }
+  return result;
+}
+
+std::vector<model::DestinationInfo> list_destinations(Director& director,
+                                                      const model::ServiceKey& key,
+                                                      std::size_t first, std::size_t most) {
+  std::vector<model::DestinationInfo> result;
+  auto& state = director.state();
+  const auto* service = state.services.find(key);
+  if (service == nullptr) return result;
+  std::span<Destination* const> rest = service->destinations;
+  rest = rest.subspan(std::min(first, rest.size()));
+  rest = rest.first(std::min(most, rest.size()));
+  result.reserve(rest.size());
+  for (auto* destination : rest) {
+    if (state.fast_path) state.fast_path->count(*destination);
+    result.push_back(describe(*destination, state.estimation_tick));
   }
   return result;
 }

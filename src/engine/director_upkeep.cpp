@@ -18,8 +18,8 @@ constexpr auto kMarkSteeringInterval = std::chrono::seconds(1);
 // After a jump of the clock old averages say nothing; so many missed ticks are enough to forget
 // them.
 constexpr int kMaxTicksAtOnce = 64;
-// Less than a millisecond, even if each holds a connection that goes.
-constexpr std::uint32_t kOrphanSlotsAtOnce = 1U << 12;
+// Some tens of microseconds, even if each holds a connection that goes.
+constexpr std::uint32_t kOrphanSlotsAtOnce = 1U << 9;
 
 void estimate(DirectorState& state) {
   if (state.settings.run_estimation == 0) return;
