@@ -49,7 +49,13 @@ class Reader {
     if (name == "xdp_tx") return word(key, node, parse_xdp_tx, out.datapath.xdp_tx);
     if (name == "log_level") return word(key, node, parse_log_level, out.log_level);
     if (name == "log_format") return word(key, node, parse_log_format, out.log_format);
-    if (name == "table_size") return table_size(node, out);
+    if (name == "table_size") return number(key, node, check_table_size, out.table_size);
+    if (name == "fast_path_ipv4") {
+      return number(key, node, check_fast_path_room, out.datapath.fast_ipv4);
+    }
+    if (name == "fast_path_ipv6") {
+      return number(key, node, check_fast_path_room, out.datapath.fast_ipv6);
+    }
     if (name == "stand_in_slots") {
       return size(key, node, Configuration::kMinSlots, datapath::StandInSizes::kMaxSlots,
                   out.datapath.stand_in.slots);
@@ -65,8 +71,9 @@ class Reader {
     if (name == "sync") return sync(node, out.sync);
     return error(key.source(),
                  fmt::format("unknown key '{}' (known: interfaces, xdp_mode, xdp_tx, table_size, "
-                             "stand_in_slots, journal_size, keep_forwarding, socket_group, rules, "
-                             "log_level, log_format, settings, sync)",
+                             "fast_path_ipv4, fast_path_ipv6, stand_in_slots, journal_size, "
+                             "keep_forwarding, socket_group, rules, log_level, log_format, "
+                             "settings, sync)",
                              name));
   }
 
@@ -114,12 +121,16 @@ class Reader {
     return {};
   }
 
-  [[nodiscard]] Outcome table_size(const toml::node& node, Configuration& out) const {
-    const auto* number = node.as_integer();
-    if (number == nullptr) return error(node.source(), "'table_size' must be an integer");
-    const auto size = check_table_size(number->get());
-    if (!size) return error(node.source(), size.error());
-    out.table_size = *size;
+  template <class Check, class Value>
+  [[nodiscard]] Outcome number(const toml::key& key, const toml::node& node, Check check,
+                               Value& out) const {
+    const auto* written = node.as_integer();
+    if (written == nullptr) {
+      return error(node.source(), fmt::format("'{}' must be an integer", key.str()));
+    }
+    const auto value = check(written->get());
+    if (!value) return error(node.source(), value.error());
+    out = *value;
     return {};
   }
 
@@ -286,6 +297,14 @@ tl::expected<std::uint32_t, std::string> check_table_size(std::int64_t connectio
     return tl::unexpected(fmt::format("the table size must be from {} to {} connections, not {}",
                                       Configuration::kMinTableSize, Configuration::kMaxTableSize,
                                       connections));
+  }
+  return static_cast<std::uint32_t>(connections);
+}
+
+tl::expected<std::uint32_t, std::string> check_fast_path_room(std::int64_t connections) {
+  if (connections < 0 || connections > Configuration::kMaxTableSize) {
+    return tl::unexpected(fmt::format("XDP has room for 0 to {} connections, not {}",
+                                      Configuration::kMaxTableSize, connections));
   }
   return static_cast<std::uint32_t>(connections);
 }

@@ -50,6 +50,8 @@ struct Configuration {
 [[nodiscard]] tl::expected<LogLevel, std::string> parse_log_level(std::string_view text);
 [[nodiscard]] tl::expected<LogFormat, std::string> parse_log_format(std::string_view text);
 [[nodiscard]] tl::expected<std::uint32_t, std::string> check_table_size(std::int64_t connections);
+[[nodiscard]] tl::expected<std::uint32_t, std::string> check_fast_path_room(
+    std::int64_t connections);
 [[nodiscard]] tl::expected<void, std::string> check_interface_name(std::string_view name);
 
 }  // namespace lb::daemon

@@ -26,6 +26,8 @@ table_size = 1000000
 stand_in_slots = 8192
 journal_size = 2048
 keep_forwarding = true
+fast_path_ipv4 = 900000
+fast_path_ipv6 = 0
 socket_group = "adm"
 rules = "/etc/sluice/rules"
 log_level = "debug"
@@ -46,6 +48,8 @@ port = 9000
   EXPECT_EQ(read->datapath.stand_in.slots, 8192U);
   EXPECT_EQ(read->datapath.stand_in.notes, 2048U);
   EXPECT_TRUE(read->keep_forwarding);
+  EXPECT_EQ(read->datapath.fast_ipv4, 900000U);
+  EXPECT_EQ(read->datapath.fast_ipv6, 0U);
   EXPECT_EQ(read->socket_group, "adm");
   EXPECT_EQ(read->rules_file, "/etc/sluice/rules");
   EXPECT_EQ(read->log_level, LogLevel::kDebug);
@@ -133,6 +137,8 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{"stand_in_slots = 4095", "test.toml:1:18: ", "from 4096 to 16777216"},
         Wrong{"stand_in_slots = 16777217", "test.toml:1:18: ", "from 4096 to 16777216"},
         Wrong{"journal_size = \"1024\"", "test.toml:1:16: ", "from 1024 to 4194304"},
+        Wrong{"fast_path_ipv4 = true", "test.toml:1:18: ", "must be an integer"},
+        Wrong{"fast_path_ipv6 = 16777217", "test.toml:1:18: ", "0 to 16777216"},
         Wrong{"interfaces = \"eth0\"", "test.toml:1:14: ", "an array of names"},
         Wrong{"interfaces = [\"eth0\", 7]", "test.toml:1:23: ", "must be a string"},
         Wrong{"interfaces = [\"\"]", "test.toml:1:15: ", "not an interface name"},

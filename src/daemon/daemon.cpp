@@ -125,7 +125,7 @@ struct Legacy {
     Legacy result;
     auto pins = datapath::Pins::open();
     if (pins) {
-      auto memory = datapath::StateMemory::open(**pins, connections);
+      auto memory = datapath::StateMemory::open(**pins, connections, log);
       if (memory) {
         if ((*memory)->has_discarded()) {
           log(LogLevel::kWarning,

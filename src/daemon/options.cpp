@@ -27,6 +27,8 @@ enum Flag : char {
   kLogFormat = 'f',
   kVersion = 'V',
   kHelp = 'h',
+  kFastPathIpv4 = 256,  // without a letter
+  kFastPathIpv6,
 };
 
 constexpr std::array kOptions{
@@ -37,6 +39,8 @@ constexpr std::array kOptions{
     option{"rules", required_argument, nullptr, kRules},
     option{"xdp-mode", required_argument, nullptr, kXdpMode},
     option{"fast-path", required_argument, nullptr, kFastPath},
+    option{"fast-path-ipv4", required_argument, nullptr, kFastPathIpv4},
+    option{"fast-path-ipv6", required_argument, nullptr, kFastPathIpv6},
     option{"log-level", required_argument, nullptr, kLogLevel},
     option{"log-format", required_argument, nullptr, kLogFormat},
     option{"version", no_argument, nullptr, kVersion},
@@ -56,13 +60,14 @@ Change set_parsed(std::string value, Parse parse, Member member) {
   };
 }
 
-tl::expected<std::uint32_t, std::string> parse_table_size(std::string_view text) {
+template <auto Check>
+tl::expected<std::uint32_t, std::string> parse_connections(std::string_view text) {
   std::int64_t number = 0;
   const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (failed != std::errc{} || end != text.data() + text.size()) {
     return tl::unexpected(fmt::format("'{}' is not a number of connections", text));
   }
-  return check_table_size(number);
+  return Check(number);
 }
 
 tl::expected<std::int32_t, std::string> parse_switch(std::string_view text) {
@@ -76,7 +81,16 @@ Change change_of(char flag, const std::string& value) {
   switch (flag) {
     case kTableSize:
       return set_parsed(
-          value, parse_table_size, [](Configuration & c) -> auto& { return c.table_size; });
+          value, parse_connections<check_table_size>,
+          [](Configuration & c) -> auto& { return c.table_size; });
+    case kFastPathIpv4:
+      return set_parsed(
+          value, parse_connections<check_fast_path_room>,
+          [](Configuration & c) -> auto& { return c.datapath.fast_ipv4; });
+    case kFastPathIpv6:
+      return set_parsed(
+          value, parse_connections<check_fast_path_room>,
+          [](Configuration & c) -> auto& { return c.datapath.fast_ipv6; });
     case kXdpMode:
       return set_parsed(
           value, parse_xdp_mode, [](Configuration & c) -> auto& { return c.datapath.xdp_mode; });
@@ -169,6 +183,8 @@ ipvsadm tells it, on the interfaces it is given.
   -p, --fast-path on|off    whether XDP forwards established connections by itself
                             (default on; at run time: sluice sysctl sluice.fast_path=0)
   -t, --table-size N        room for N connections (default 65536)
+      --fast-path-ipv4 N    of them, XDP has room for N of IPv4 (default: all)
+      --fast-path-ipv6 N    and for N of IPv6 (default: two thirds)
   -r, --rules FILE          start with these rules, as "ipvsadm -S" writes them
   -g, --socket-group GROUP  let members of GROUP use the control socket
   -l, --log-level LEVEL     debug, info (default), warning or error

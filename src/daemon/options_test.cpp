@@ -26,16 +26,21 @@ TEST(Options, DefaultsServeEveryInterface) {
   EXPECT_EQ(options->action, Options::Action::kRun);
   EXPECT_TRUE(options->configuration.datapath.interfaces.empty());
   EXPECT_EQ(options->configuration.table_size, 65536U);
+  EXPECT_EQ(options->configuration.datapath.fast_ipv4, std::nullopt);
+  EXPECT_EQ(options->configuration.datapath.fast_ipv6, std::nullopt);
 }
 
 TEST(Options, EveryFlagIsRead) {
   const auto options =
       parse({"--interface", "eth0", "-i", "eth1", "--table-size=4096", "--socket-group", "adm",
-             "--rules", "/r", "--xdp-mode", "native", "--log-level", "error"});
+             "--rules", "/r", "--xdp-mode", "native", "--log-level", "error", "--fast-path-ipv4",
+             "4000", "--fast-path-ipv6=0"});
   ASSERT_TRUE(options) << options.error();
   const auto& configuration = options->configuration;
   EXPECT_THAT(configuration.datapath.interfaces, ElementsAre("eth0", "eth1"));
   EXPECT_EQ(configuration.table_size, 4096U);
+  EXPECT_EQ(configuration.datapath.fast_ipv4, 4000U);
+  EXPECT_EQ(configuration.datapath.fast_ipv6, 0U);
   EXPECT_EQ(configuration.socket_group, "adm");
   EXPECT_EQ(configuration.rules_file, "/r");
   EXPECT_EQ(configuration.datapath.xdp_mode, datapath::XdpMode::kNative);

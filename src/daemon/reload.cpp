@@ -32,6 +32,8 @@ Reload compare(const Configuration& old, const Configuration& fresh) {
   const auto& fresh_sizes = fresh.datapath.stand_in;
   note(sizes.slots != fresh_sizes.slots, result.need_restart, "stand_in_slots");
   note(sizes.notes != fresh_sizes.notes, result.need_restart, "journal_size");
+  note(old.datapath.fast_ipv4 != fresh.datapath.fast_ipv4, result.need_restart, "fast_path_ipv4");
+  note(old.datapath.fast_ipv6 != fresh.datapath.fast_ipv6, result.need_restart, "fast_path_ipv6");
   note(old.rules_file != fresh.rules_file, result.need_restart, "rules");
   note(old.sync != fresh.sync, result.need_restart, "sync");
   return result;

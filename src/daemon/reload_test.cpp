@@ -23,6 +23,8 @@ TEST(Reload, EveryKeyIsAppliedOrNeedsARestart) {
   fresh.datapath.xdp_tx = datapath::XdpTx::kOff;
   fresh.table_size = 1000;
   fresh.datapath.stand_in = {.slots = 4096, .notes = 1024};
+  fresh.datapath.fast_ipv4 = 500;
+  fresh.datapath.fast_ipv6 = 0;
   fresh.socket_group = "adm";
   fresh.rules_file = "/etc/sluice/rules";
   fresh.log_level = LogLevel::kDebug;
@@ -32,8 +34,9 @@ TEST(Reload, EveryKeyIsAppliedOrNeedsARestart) {
   const auto changes = compare({}, fresh);
   EXPECT_THAT(changes.applied, ElementsAre("log_level", "log_format", "socket_group", "drop_entry",
                                            "expire_nodest_conn", "interfaces"));
-  EXPECT_THAT(changes.need_restart, ElementsAre("xdp_mode", "xdp_tx", "table_size",
-                                                "stand_in_slots", "journal_size", "rules"));
+  EXPECT_THAT(changes.need_restart,
+              ElementsAre("xdp_mode", "xdp_tx", "table_size", "stand_in_slots", "journal_size",
+                          "fast_path_ipv4", "fast_path_ipv6", "rules"));
 }
 
 TEST(Reload, WhatWasSetAtRunTimeStays) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <tl/expected.hpp>
@@ -33,6 +34,15 @@ struct StandInSizes {
   std::uint32_t notes = 1U << 16;  ///< new flows that are remembered; 32 bytes each
 };
 
+/// How many connections of a family XDP has room for, by two flows each.
+struct FlowSizes {
+  /// For a director of so many connections: all of them may be of IPv4, two thirds of IPv6, whose
+  /// flows are twice as large.
+  FlowSizes(std::size_t connections) : ipv4(connections), ipv6(connections / 3 * 2) {}  // NOLINT
+  std::size_t ipv4;
+  std::size_t ipv6;
+};
+
 struct DatapathOptions {
   /// Names of the interfaces to serve; empty: every Ethernet-like interface that is up ("auto").
   std::vector<std::string> interfaces;
@@ -40,6 +50,8 @@ struct DatapathOptions {
   XdpTx xdp_tx = XdpTx::kAuto;
   std::uint32_t frames_per_queue = 4096;  ///< UMEM frames a receive queue
   StandInSizes stand_in;
+  std::optional<std::uint32_t> fast_ipv4;  ///< room in XDP; none: see FlowSizes
+  std::optional<std::uint32_t> fast_ipv6;
   Duration time_origin{0};     ///< CLOCK_MONOTONIC at the director's Timestamp{}
   const Pins* pins = nullptr;  ///< for what outlives the process; null: nothing does
 };

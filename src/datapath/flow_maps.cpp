@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "datapath/flow_maps.hpp"
 
+#include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -21,15 +22,15 @@ std::uint32_t cpu_count() noexcept {
 
 }  // namespace
 
-Outcome<void> FlowMaps::size(steer_bpf& object, std::size_t connections,
+Outcome<void> FlowMaps::size(steer_bpf& object, const FlowSizes& flows,
                              const StandInSizes& stand_in) {
   struct Size {
     bpf_map* map;
     std::uint32_t entries;
   };
   const std::array sizes{
-      Size{object.maps.flows4, engine::FlowMemory::buckets4_for(connections)},
-      Size{object.maps.flows6, engine::FlowMemory::buckets6_for(connections)},
+      Size{object.maps.flows4, engine::FlowMemory::buckets4_for(flows.ipv4)},
+      Size{object.maps.flows6, engine::FlowMemory::buckets6_for(flows.ipv6)},
       Size{object.maps.flow_targets, kTargets},
       Size{object.maps.flow_counts, kTargets * cpu_count()},
       Size{object.maps.stand_in_slots, stand_in.slots / 2},
@@ -41,6 +42,32 @@ Outcome<void> FlowMaps::size(steer_bpf& object, std::size_t connections,
     }
   }
   return {};
+}
+
+std::optional<flow_settings> FlowMaps::drop_resized(const steer_bpf& object, const Pins& pins) {
+  bool is_resized = false;
+  for (const bpf_map* map : {object.maps.flows4, object.maps.flows6}) {
+    const auto old = pins.get(::bpf_map__name(map));
+    bpf_map_info info{};
+    std::uint32_t length = sizeof(info);
+    if (!old.valid() || ::bpf_obj_get_info_by_fd(old.get(), &info, &length) != 0) continue;
+    if (info.max_entries == ::bpf_map__max_entries(map)) continue;
+    pins.remove(::bpf_map__name(map));
+    is_resized = true;
+  }
+  if (!is_resized) return std::nullopt;
+  const char* name = ::bpf_map__name(object.maps.flow_table_settings);
+  const auto old = pins.get(name);
+  const std::uint32_t key = 0;
+  flow_settings settings{};
+  bpf_map_info info{};
+  std::uint32_t length = sizeof(info);
+  const bool is_read = old.valid() && ::bpf_obj_get_info_by_fd(old.get(), &info, &length) == 0 &&
+                       info.value_size == sizeof(settings) &&
+                       ::bpf_map_lookup_elem(old.get(), &key, &settings) == 0;
+  pins.remove(name);
+  if (!is_read || settings.layout != FLOW_LAYOUT) return std::nullopt;
+  return settings;
 }
 
 template <class Element>
@@ -57,7 +84,8 @@ Outcome<std::span<Element>> FlowMaps::map_one(const bpf_map* map) {
   return std::span(static_cast<Element*>(begin), count);
 }
 
-Outcome<std::unique_ptr<FlowMaps>> FlowMaps::map(const steer_bpf& object) {
+Outcome<std::unique_ptr<FlowMaps>> FlowMaps::map(const steer_bpf& object,
+                                                 const std::optional<flow_settings>& before) {
   std::unique_ptr<FlowMaps> result(new FlowMaps);
   auto& memory = result->memory_;
   std::string failure;
@@ -94,7 +122,9 @@ Outcome<std::unique_ptr<FlowMaps>> FlowMaps::map(const steer_bpf& object) {
   // An earlier director's: its entries lie where its secret says.
   if (memory.settings->layout == FLOW_LAYOUT) return result;
   auto& secret = memory.settings->secret;
-  if (::getrandom(secret, sizeof(secret), 0) != static_cast<ssize_t>(sizeof(secret))) {
+  if (before) {
+    *memory.settings = *before;
+  } else if (::getrandom(secret, sizeof(secret), 0) != static_cast<ssize_t>(sizeof(secret))) {
     return system_failure("cannot get random bytes", errno);
   }
   memory.settings->buckets4 = static_cast<std::uint32_t>(memory.flows4.size());

@@ -4,11 +4,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "datapath/datapath.hpp"
 #include "datapath/outcome.hpp"
+#include "datapath/pins.hpp"
 #include "engine/flow/flow_memory.hpp"
 
 struct bpf_map;
@@ -22,11 +24,17 @@ class FlowMaps {
   /// Destinations whose connections XDP can forward; those beyond stay with the engine.
   static constexpr std::uint32_t kTargets = 1U << 17;
 
-  /// Sizes the arrays for so many connections. Before the object is loaded.
-  [[nodiscard]] static Outcome<void> size(steer_bpf& object, std::size_t connections,
+  /// Sizes the arrays. Before the object is loaded.
+  [[nodiscard]] static Outcome<void> size(steer_bpf& object, const FlowSizes& flows,
                                           const StandInSizes& stand_in);
-  /// Maps the arrays of a loaded object.
-  [[nodiscard]] static Outcome<std::unique_ptr<FlowMaps>> map(const steer_bpf& object);
+  /// Lets go of pinned arrays of flows that have another size than those of the object, which is
+  /// sized and not loaded, and of the settings that say their size. What else is pinned goes on to
+  /// be used, so the settings are returned: it lies where their secret says.
+  [[nodiscard]] static std::optional<flow_settings> drop_resized(const steer_bpf& object,
+                                                                 const Pins& pins);
+  /// Maps the arrays of a loaded object. `before`: what drop_resized returned.
+  [[nodiscard]] static Outcome<std::unique_ptr<FlowMaps>> map(
+      const steer_bpf& object, const std::optional<flow_settings>& before);
   ~FlowMaps();
   FlowMaps(const FlowMaps&) = delete;
   FlowMaps& operator=(const FlowMaps&) = delete;

@@ -41,9 +41,11 @@ Outcome<void> LinuxDatapath::open(const DatapathOptions& options, engine::Networ
   // 48 bytes each, used or not. More endpoints than that: their addresses are steered whole.
   constexpr std::size_t kMost = 1U << 19;
   const auto endpoints = std::clamp(director_.connection_capacity(), kFewest, kMost);
-  auto program =
-      SteerProgram::load(static_cast<std::uint32_t>(endpoints), director_.connection_capacity(),
-                         options.pins, options.stand_in);
+  FlowSizes flows(director_.connection_capacity());
+  flows.ipv4 = options.fast_ipv4.value_or(flows.ipv4);
+  flows.ipv6 = options.fast_ipv6.value_or(flows.ipv6);
+  auto program = SteerProgram::load(static_cast<std::uint32_t>(endpoints), flows, options.pins,
+                                    options.stand_in);
   if (!program) return tl::unexpected(program.error());
   program_ = std::move(*program);
   steering_ = std::make_unique<SteeringMaps>(program_->endpoint_maps(), log_);

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "datapath/state_memory.hpp"
 
-#include <bpf/bpf.h>
 #include <sys/mman.h>
 
-#include <cerrno>
+#include "datapath/kept_array.hpp"
 
 namespace lb::datapath {
 namespace {
@@ -12,7 +11,8 @@ namespace {
 using engine::DirectorMemory;
 
 constexpr const char* kName = "state";
-constexpr std::size_t kPage = 4096;
+constexpr const char* kVirtualName = "state-virtual";
+constexpr const char* kRealName = "state-real";
 
 /// Gives out parts of a block, each on a page of its own; with no block, only counts.
 class Parts {
@@ -21,7 +21,7 @@ class Parts {
   template <class Element>
   [[nodiscard]] std::span<Element> take(std::size_t count) {
     auto* begin = block_ == nullptr ? nullptr : reinterpret_cast<Element*>(block_ + used_);
-    used_ += (count * sizeof(Element) + kPage - 1) / kPage * kPage;
+    used_ += (count * sizeof(Element) + kKeptPage - 1) / kKeptPage * kKeptPage;
     return {begin, block_ == nullptr ? 0 : count};
   }
   [[nodiscard]] std::size_t used() const noexcept { return used_; }
@@ -35,10 +35,6 @@ DirectorMemory divide(Parts& parts, std::size_t connections) {
   DirectorMemory memory;
   memory.globals = parts.take<engine::SavedGlobals>(1).data();
   memory.records = parts.take<engine::ConnectionRecord>(connections + 1);
-  memory.virtual_ends =
-      parts.take<engine::EndpointTable::Entry>(DirectorMemory::endpoints_for(connections));
-  memory.real_ends =
-      parts.take<engine::EndpointTable::Entry>(DirectorMemory::endpoints_for(connections));
   memory.services = parts.take<engine::SavedService>(DirectorMemory::kServices);
   memory.destinations = parts.take<engine::SavedDestination>(DirectorMemory::kDestinations);
   memory.mark_rules = parts.take<model::MarkRule>(2 * DirectorMemory::kMarkRules);
@@ -52,55 +48,60 @@ std::size_t size_for(std::size_t connections) {
   return parts.used();
 }
 
-/// The size of a map's block; 0: it can't be told.
-std::size_t size_of(int map) {
-  bpf_map_info info{};
-  std::uint32_t length = sizeof(info);
-  if (::bpf_obj_get_info_by_fd(map, &info, &length) != 0) return 0;
-  return info.value_size == kPage ? std::size_t{info.max_entries} * kPage : 0;
-}
-
 }  // namespace
 
-Outcome<std::unique_ptr<StateMemory>> StateMemory::open(const Pins& pins, std::size_t connections) {
+Outcome<std::unique_ptr<StateMemory>> StateMemory::open(const Pins& pins, std::size_t connections,
+                                                        const Log& log) {
   std::unique_ptr<StateMemory> result(new StateMemory);
-  const auto size = size_for(connections);
-  auto old = pins.get(kName);
+  const auto old = pins.get(kName);
   if (old.valid()) {
-    if (size_of(old.get()) == size) {
-      if (auto mapped = result->map(old.get(), connections); !mapped) {
-        return tl::unexpected(mapped.error());
-      }
-      if (result->memory_.is_adoptable()) return result;
-      ::munmap(result->begin_, result->size_);
-      result->begin_ = nullptr;
-    }
+    if (result->take_over(pins, connections, log)) return result;
+    result = std::unique_ptr<StateMemory>(new StateMemory);
     result->has_discarded_ = true;
   }
   pins.remove_all();
-  bpf_map_create_opts options{};
-  options.sz = sizeof(options);
-  options.map_flags = BPF_F_MMAPABLE;
-  const FileDescriptor map(::bpf_map_create(BPF_MAP_TYPE_ARRAY, "sluice_state", sizeof(__u32),
-                                            kPage, static_cast<std::uint32_t>(size / kPage),
-                                            &options));
-  if (!map.valid()) return system_failure("cannot get memory that outlives the director", errno);
-  if (auto mapped = result->map(map.get(), connections); !mapped) {
+  auto reserved = result->reserve(pins, connections, log);
+  if (!reserved) return tl::unexpected(reserved.error());
+  for (auto* ends : {result->virtual_ends_.get(), result->real_ends_.get()}) {
+    if (auto begun = ends->begin(); !begun) return tl::unexpected(begun.error());
+  }
+  const auto array = make_kept(size_for(connections));
+  if (!array) return tl::unexpected(array.error());
+  if (auto mapped = result->map(*array, connections); !mapped) {
     return tl::unexpected(mapped.error());
   }
-  if (auto pinned = pins.pin(map.get(), kName); !pinned) return tl::unexpected(pinned.error());
+  if (auto pinned = pins.pin(array->get(), kName); !pinned) return tl::unexpected(pinned.error());
   return result;
 }
 
-Outcome<void> StateMemory::map(int map, std::size_t connections) {
+bool StateMemory::take_over(const Pins& pins, std::size_t connections, const Log& log) {
+  const auto array = find_kept(pins, kName, size_for(connections));
+  return array.valid() && reserve(pins, connections, log) && virtual_ends_->take_over() &&
+         real_ends_->take_over() && map(array, connections) && memory_.is_adoptable();
+}
+
+Outcome<void> StateMemory::reserve(const Pins& pins, std::size_t connections, const Log& log) {
+  const auto most = DirectorMemory::endpoints_for(connections);
+  auto virtual_ends = EndpointPieces::reserve(pins, kVirtualName, most, log);
+  if (!virtual_ends) return tl::unexpected(virtual_ends.error());
+  auto real_ends = EndpointPieces::reserve(pins, kRealName, most, log);
+  if (!real_ends) return tl::unexpected(real_ends.error());
+  virtual_ends_ = *std::move(virtual_ends);
+  real_ends_ = *std::move(real_ends);
+  return {};
+}
+
+Outcome<void> StateMemory::map(const FileDescriptor& array, std::size_t connections) {
   size_ = size_for(connections);
-  begin_ = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_SHARED, map, 0);
-  if (begin_ == MAP_FAILED) {
-    begin_ = nullptr;
-    return system_failure("cannot map the memory that outlives the director", errno);
-  }
+  const auto mapped = map_kept(array, size_, nullptr);
+  if (!mapped) return tl::unexpected(mapped.error());
+  begin_ = *mapped;
   Parts parts(static_cast<std::byte*>(begin_));
   memory_ = divide(parts, connections);
+  memory_.virtual_ends = virtual_ends_->all();
+  memory_.virtual_room = virtual_ends_.get();
+  memory_.real_ends = real_ends_->all();
+  memory_.real_room = real_ends_.get();
   return {};
 }
 

@@ -4,19 +4,23 @@
 #include <cstddef>
 #include <memory>
 
+#include "datapath/datapath.hpp"
+#include "datapath/endpoint_pieces.hpp"
 #include "datapath/outcome.hpp"
 #include "datapath/pins.hpp"
 #include "engine/director_memory.hpp"
 
 namespace lb::datapath {
 
-/// A director's memory that outlives the process: a pinned BPF array, mapped.
+/// A director's memory that outlives the process: a pinned BPF array, mapped, and pieces of the
+/// same kind for the endpoints.
 class StateMemory {
  public:
   /// Opens the memory that another director left, or makes a new one (all zero) if there is none
   /// or it is of another size or build. `pins` must outlive it.
   [[nodiscard]] static Outcome<std::unique_ptr<StateMemory>> open(const Pins& pins,
-                                                                  std::size_t connections);
+                                                                  std::size_t connections,
+                                                                  const Log& log);
   ~StateMemory();
   StateMemory(const StateMemory&) = delete;
   StateMemory& operator=(const StateMemory&) = delete;
@@ -27,8 +31,12 @@ class StateMemory {
 
  private:
   StateMemory() = default;
-  [[nodiscard]] Outcome<void> map(int map, std::size_t connections);
+  [[nodiscard]] bool take_over(const Pins& pins, std::size_t connections, const Log& log);
+  [[nodiscard]] Outcome<void> reserve(const Pins& pins, std::size_t connections, const Log& log);
+  [[nodiscard]] Outcome<void> map(const FileDescriptor& array, std::size_t connections);
 
+  std::unique_ptr<EndpointPieces> virtual_ends_;
+  std::unique_ptr<EndpointPieces> real_ends_;
   void* begin_ = nullptr;
   std::size_t size_ = 0;
   engine::DirectorMemory memory_;

@@ -128,7 +128,7 @@ Outcome<void> set_clock(const steer_bpf& object, flow_settings& settings) {
 }  // namespace
 
 Outcome<std::unique_ptr<SteerProgram>> SteerProgram::load(std::uint32_t endpoints,
-                                                          std::size_t connections, const Pins* pins,
+                                                          const FlowSizes& flows, const Pins* pins,
                                                           const StandInSizes& stand_in) {
   // Before Linux 5.11 maps count as locked memory, AF_XDP frames still do. Not being allowed to
   // raise the limit matters only if the memory does not suffice, which is told then.
@@ -146,11 +146,13 @@ Outcome<std::unique_ptr<SteerProgram>> SteerProgram::load(std::uint32_t endpoint
       return tl::unexpected(load_failure(-error));
     }
   }
-  if (auto sized = FlowMaps::size(object, connections, stand_in); !sized) {
+  if (auto sized = FlowMaps::size(object, flows, stand_in); !sized) {
     return tl::unexpected(sized.error());
   }
   program->pins_ = pins;
+  std::optional<flow_settings> before;
   if (pins != nullptr) {
+    before = FlowMaps::drop_resized(object, *pins);
     if (auto found = use_pinned(*object.obj, *pins); !found) return tl::unexpected(found.error());
   }
   auto& secret = program->secret_;
@@ -167,7 +169,7 @@ Outcome<std::unique_ptr<SteerProgram>> SteerProgram::load(std::uint32_t endpoint
     }
   }
   if (auto added = add_stand_ins(object); !added) return tl::unexpected(added.error());
-  auto maps = FlowMaps::map(object);
+  auto maps = FlowMaps::map(object, before);
   if (!maps) return tl::unexpected(maps.error());
   program->flow_maps_ = std::move(*maps);
   if (auto set = set_clock(object, *program->flow_memory().settings); !set) {

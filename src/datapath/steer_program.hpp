@@ -24,11 +24,11 @@ namespace lb::datapath {
 /// The loaded BPF object: one for all interfaces. Nothing is pinned; all goes with it.
 class SteerProgram {
  public:
-  /// Loads programs and maps, these with room for `endpoints` endpoints a side and the flows of
-  /// `connections` connections. With `pins`, which must outlive it, maps that are pinned there are
+  /// Loads programs and maps, these with room for `endpoints` endpoints a side and for `flows`.
+  /// With `pins`, which must outlive it, maps that are pinned there are
   /// used again, and others are pinned.
   [[nodiscard]] static Outcome<std::unique_ptr<SteerProgram>> load(
-      std::uint32_t endpoints, std::size_t connections, const Pins* pins = nullptr,
+      std::uint32_t endpoints, const FlowSizes& flows, const Pins* pins = nullptr,
       const StandInSizes& stand_in = {});
   ~SteerProgram();
   SteerProgram(const SteerProgram&) = delete;

@@ -57,19 +57,19 @@ ConnectionTable::ConnectionTable(std::uint32_t capacity, const HashKey& hash_key
       records_(records.empty() ? std::span(block_.data(), block_.size()) : records),
       sides_(records_.size(), hint),
       buckets_(bucket_count(capacity_), hint),
-      links_(records_.size()) {}
+      overflow_(2 * capacity_) {}
 
 ConnectionId ConnectionTable::create() noexcept {
   ConnectionId id = free_;
   if (id != 0) {
-    free_ = sides_[id].controlled;
+    free_ = sides_[id] >> kUseBits;
   } else if (end_ <= capacity_) {
     id = end_++;
   } else {
     return 0;
   }
   records_[id] = ConnectionRecord{};
-  sides_[id] = {.controlled = 0, .flags = kInUse};
+  sides_[id] = kInUse;
   ++size_;
   return id;
 }
@@ -80,10 +80,10 @@ void ConnectionTable::file(ConnectionId id, bool by_reply) noexcept {
   const ConnectionRecord& record = records_[id];
   const ClientHash hash = hash_of(record);
   insert(buckets_[place(hash, record.virtual_end)], id, tag_of(hash));
-  sides_[id].flags |= kFiled;
+  set_use(id, kFiled);
   if (by_reply) {
     insert(buckets_[place(hash, record.real_end)], id | kReplyBit, tag_of(hash));
-    sides_[id].flags |= kFiledForReplies;
+    set_use(id, kFiledForReplies);
   }
   commit(id);
 }
@@ -97,15 +97,13 @@ void ConnectionTable::commit(ConnectionId id) noexcept {
 
 void ConnectionTable::unfile(ConnectionId id) noexcept {
   assert(contains(id));
-  const std::uint32_t flags = sides_[id].flags;
-  if (flags == kInUse) return;
+  const std::uint32_t use = sides_[id] & kUseMask;
+  if (use == kInUse) return;
   const ConnectionRecord& record = records_[id];
   const ClientHash hash = hash_of(record);
-  if ((flags & kFiled) != 0) remove(buckets_[place(hash, record.virtual_end)], id);
-  if ((flags & kFiledForReplies) != 0) {
-    remove(buckets_[place(hash, record.real_end)], id | kReplyBit);
-  }
-  sides_[id].flags = kInUse;
+  remove(buckets_[place(hash, record.virtual_end)], id);
+  if (use == kFiledForReplies) remove(buckets_[place(hash, record.real_end)], id | kReplyBit);
+  set_use(id, kInUse);
 }
 
 void ConnectionTable::destroy(ConnectionId id) noexcept {
@@ -114,13 +112,13 @@ void ConnectionTable::destroy(ConnectionId id) noexcept {
   records_[id].committed = 0;
   std::atomic_signal_fence(std::memory_order_release);
   unfile(id);
-  sides_[id] = {.controlled = free_, .flags = 0};
+  sides_[id] = free_ << kUseBits | kFree;
   free_ = id;
   --size_;
 }
 
 void ConnectionTable::insert(Bucket& bucket, Entry entry, std::uint8_t tag) noexcept {
-  if (bucket.entries.back() != 0) push_more(bucket, bucket.entries.back());
+  if (bucket.entries.back() != 0) overflow_.push(bucket.more, bucket.entries.back());
   std::copy_backward(bucket.entries.begin(), bucket.entries.end() - 1, bucket.entries.end());
   std::copy_backward(bucket.tags.begin(), bucket.tags.end() - 1, bucket.tags.end());
   bucket.entries.front() = entry;
@@ -130,32 +128,16 @@ void ConnectionTable::insert(Bucket& bucket, Entry entry, std::uint8_t tag) noex
 void ConnectionTable::remove(Bucket& bucket, Entry entry) noexcept {
   const auto found = std::find(bucket.entries.begin(), bucket.entries.end(), entry);
   if (found == bucket.entries.end()) {
-    unlink_more(bucket, entry);
+    overflow_.remove(bucket.more, entry);
     return;
   }
   const auto tag = bucket.tags.begin() + (found - bucket.entries.begin());
   std::copy(found + 1, bucket.entries.end(), found);
   std::copy(tag + 1, bucket.tags.end(), tag);
-  const Entry moved = bucket.more;
-  if (moved != 0) unlink_more(bucket, moved);
+  const Entry moved = overflow_.first(bucket.more);
+  if (moved != 0) overflow_.remove(bucket.more, moved);
   bucket.entries.back() = moved;
   bucket.tags.back() = moved == 0 ? std::uint8_t{0} : tag_of(hash_of(records_[moved & ~kReplyBit]));
-}
-
-void ConnectionTable::push_more(Bucket& bucket, Entry entry) noexcept {
-  link_of(entry) = {.next = bucket.more, .previous = 0};
-  if (bucket.more != 0) link_of(bucket.more).previous = entry;
-  bucket.more = entry;
-}
-
-void ConnectionTable::unlink_more(Bucket& bucket, Entry entry) noexcept {
-  const Link link = link_of(entry);
-  if (link.next != 0) link_of(link.next).previous = link.previous;
-  if (link.previous != 0) {
-    link_of(link.previous).next = link.next;
-  } else {
-    bucket.more = link.next;
-  }
 }
 
 template <class Predicate>
@@ -168,10 +150,7 @@ ConnectionId ConnectionTable::search(const Bucket& bucket, ClientHash hash, Entr
     const Entry entry = bucket.entries[static_cast<std::size_t>(std::countr_zero(left))];
     if (entry != 0 && look_at(entry)) return entry & ~kReplyBit;
   }
-  for (Entry entry = bucket.more; entry != 0; entry = link_of(entry).next) {
-    if (look_at(entry)) return entry & ~kReplyBit;
-  }
-  return 0;
+  return bucket.more == 0 ? 0 : overflow_.find(bucket.more, look_at) & ~kReplyBit;
 }
 
 ConnectionId ConnectionTable::find(ClientHash hash, net::Protocol protocol,

@@ -8,6 +8,7 @@
 #include <span>
 
 #include "engine/endpoint_table.hpp"
+#include "engine/overflow_lists.hpp"
 #include "engine/siphash.hpp"
 #include "engine/zeroed_array.hpp"
 #include "model/destination.hpp"
@@ -73,9 +74,7 @@ static_assert(sizeof(ConnectionRecord) == 64);
 /// Buckets are cache lines of twelve entries for both kinds of key, newest first, each with eight
 /// bits of the hash: a hit touches the bucket and the record, a miss mostly the bucket alone. What
 /// does not fit (one bucket in a hundred of a full table, unless clients make equal keys) goes on
-/// in a list behind the bucket. It is linked both ways: a client may give thousands of connections
-/// the same reply key (one source port, many ports of a mark service), and each must still be
-/// taken out in constant time.
+/// in a list behind the bucket (see OverflowLists).
 ///
 /// Hashes are SipHash under a secret key since clients choose what goes in. The client's side alone
 /// is hashed, once for both keys; the number of the other end moves the place by multiples of the
@@ -92,8 +91,8 @@ static_assert(sizeof(ConnectionRecord) == 64);
 /// under (tcp, 198.51.100.7:40000, 2).
 class ConnectionTable {
  public:
-  /// More than 2^30 are not had.
-  static constexpr std::uint32_t kMaxCapacity = 1U << 30;
+  /// More than so many are not had.
+  static constexpr std::uint32_t kMaxCapacity = (1U << 30) - 1;
   /// Of (protocol, client, client port).
   using ClientHash = std::uint64_t;
 
@@ -108,12 +107,12 @@ class ConnectionTable {
     end_ = capacity_ + 1;
     while (end_ > 1 && records_[end_ - 1].committed == 0) --end_;
     for (ConnectionId id = end_ - 1; id > 0; --id) {
-      sides_[id] = {.controlled = 0, .flags = kInUse};
+      sides_[id] = kInUse;
       if (records_[id].committed != 0 && keep(id)) {
         ++size_;
       } else {
         records_[id].committed = 0;
-        sides_[id] = {.controlled = free_, .flags = 0};
+        sides_[id] = free_ << kUseBits | kFree;
         free_ = id;
       }
     }
@@ -171,12 +170,22 @@ class ConnectionTable {
   }
   /// True if `id` is a record in use.
   [[nodiscard]] bool contains(ConnectionId id) const noexcept {
-    return id < end_ && (sides_[id].flags & kInUse) != 0;
+    return id < end_ && (sides_[id] & kUseMask) != kFree;
   }
   /// Connections (and parents) that the record controls; kept beside it since it can be recounted.
-  [[nodiscard]] std::uint32_t& controlled(ConnectionId id) noexcept {
+  [[nodiscard]] std::uint32_t controlled(ConnectionId id) const noexcept {
     assert(contains(id));
-    return sides_[id].controlled;
+    return sides_[id] >> kUseBits;
+  }
+  void add_controlled(ConnectionId id) noexcept {
+    assert(contains(id));
+    sides_[id] += 1U << kUseBits;
+  }
+  /// Returns how many are left.
+  std::uint32_t remove_controlled(ConnectionId id) noexcept {
+    assert(controlled(id) != 0);
+    sides_[id] -= 1U << kUseBits;
+    return controlled(id);
   }
   [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
   [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
@@ -184,10 +193,15 @@ class ConnectionTable {
   [[nodiscard]] std::uint32_t end() const noexcept { return end_; }
 
  private:
-  // Flags of a Side.
-  static constexpr std::uint32_t kInUse = 1;
-  static constexpr std::uint32_t kFiled = 2;
-  static constexpr std::uint32_t kFiledForReplies = 4;
+  // What is kept beside a record: in the low bits what use it is in, above them how many others it
+  // controls, or of a free one the next free one.
+  using Side = std::uint32_t;
+  static constexpr unsigned kUseBits = 2;
+  static constexpr Side kUseMask = 3;
+  static constexpr std::uint32_t kFree = 0;
+  static constexpr std::uint32_t kInUse = 1;            // not filed
+  static constexpr std::uint32_t kFiled = 2;            // by its original key
+  static constexpr std::uint32_t kFiledForReplies = 3;  // by both keys
 
   // An index, and by which of its keys the record is filed here: kReplyBit or nothing. 0: none.
   using Entry = std::uint32_t;
@@ -197,21 +211,12 @@ class ConnectionTable {
     static constexpr std::size_t kEntries = 12;
     std::array<std::uint8_t, kEntries> tags;
     std::array<Entry, kEntries> entries;  // newest first, without gaps
-    Entry more;                           // the newest of those that do not fit
+    OverflowLists::List more;             // those that do not fit, newest first
 
     /// A bit for each entry with that tag, and perhaps for some behind the last entry.
     [[nodiscard]] std::uint32_t candidates(std::uint8_t tag) const noexcept;
   };
   static_assert(sizeof(Bucket) == 64);
-  // In the list behind a bucket.
-  struct Link {
-    Entry next;      // older; 0: none
-    Entry previous;  // newer; 0: the first
-  };
-  struct Side {
-    std::uint32_t controlled;  // of a free record: the next free one
-    std::uint32_t flags;
-  };
 
   [[nodiscard]] std::size_t place(ClientHash hash, EndpointId end) const noexcept {
     constexpr std::uint32_t kGoldenRatio = 0x9e3779b9;  // times 2^32
@@ -225,19 +230,14 @@ class ConnectionTable {
     return hash_endpoint(hash_key_, record.family, record.client, record.client_port,
                          record.protocol);
   }
-  [[nodiscard]] Link& link_of(Entry entry) noexcept {
-    return links_[entry & ~kReplyBit][entry >> 31];
-  }
-  [[nodiscard]] const Link& link_of(Entry entry) const noexcept {
-    return links_[entry & ~kReplyBit][entry >> 31];
+  void set_use(ConnectionId id, std::uint32_t use) noexcept {
+    sides_[id] = (sides_[id] & ~kUseMask) | use;
   }
   template <class Predicate>
   [[nodiscard]] ConnectionId search(const Bucket& bucket, ClientHash hash, Entry kind,
                                     Predicate is_wanted) const noexcept;
   void insert(Bucket& bucket, Entry entry, std::uint8_t tag) noexcept;
   void remove(Bucket& bucket, Entry entry) noexcept;
-  void push_more(Bucket& bucket, Entry entry) noexcept;
-  void unlink_more(Bucket& bucket, Entry entry) noexcept;
 
   HashKey hash_key_;
   std::uint32_t capacity_;
@@ -245,8 +245,8 @@ class ConnectionTable {
   std::span<ConnectionRecord> records_;  // index 0 unused
   ZeroedArray<Side> sides_;
   ZeroedArray<Bucket> buckets_;
-  ZeroedArray<std::array<Link, 2>> links_;  // by key; most are never touched
-  ConnectionId free_ = 0;                   // the record freed last
+  OverflowLists overflow_;
+  ConnectionId free_ = 0;  // the record freed last
   std::uint32_t size_ = 0;
   std::uint32_t end_ = 1;
 };

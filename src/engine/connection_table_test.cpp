@@ -140,7 +140,10 @@ TEST(ConnectionTable, AFullTableRefusesUntilOneGoes) {
   EXPECT_EQ(table.size(), 3U);
   EXPECT_EQ(table.end(), 4U);
   table.at(2).packets_in = 5;
-  table.controlled(2) = 7;
+  table.add_controlled(2);
+  EXPECT_EQ(table.controlled(2), 1U);
+  table.add_controlled(2);
+  EXPECT_EQ(table.remove_controlled(2), 1U);
   table.destroy(2);
   EXPECT_EQ(table.size(), 2U);
   const ConnectionId again = table.create();

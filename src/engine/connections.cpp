@@ -81,9 +81,10 @@ Connections::Connections(std::uint32_t capacity, const std::array<std::uint64_t,
     : table_(capacity, hash_key, hint, memory.records),
       timers_(capacity, start, hint),
       virtual_ends_(SteeredEndpoint::Side::kVirtual,
-                    capacity + DirectorMemory::kConfiguredEndpoints, hash_key, memory.virtual_ends),
+                    capacity + DirectorMemory::kConfiguredEndpoints, hash_key, memory.virtual_ends,
+                    memory.virtual_room),
       real_ends_(SteeredEndpoint::Side::kReal, capacity + DirectorMemory::kConfiguredEndpoints,
-                 hash_key, memory.real_ends),
+                 hash_key, memory.real_ends, memory.real_room),
       destinations_(destinations),
       hash_key_(hash_key),
       template_keys_(table_.capacity(), hash_key),
@@ -131,6 +132,14 @@ ConnectionId Connections::open(const ConnectionPlan& plan, Timestamp now) noexce
   }
   ++created_;
   return id;
+}
+
+void Connections::make_room(Timestamp now) noexcept {
+  constexpr auto kRetryInterval = std::chrono::seconds(1);
+  if (now < next_room_) return;
+  const bool has_virtual = virtual_ends_.make_room();
+  const bool has_real = real_ends_.make_room();
+  if (!has_virtual || !has_real) next_room_ = now + kRetryInterval;
 }
 
 void Connections::release_ends(const ConnectionRecord& record) noexcept {
@@ -190,7 +199,7 @@ void Connections::resume(ConnectionId id, Timestamp now) noexcept {
   const bool is_held = !is_template(record) && table_.contains(record.control) &&
                        is_template(table_.at(record.control));
   if (is_held) {
-    ++table_.controlled(record.control);
+    table_.add_controlled(record.control);
   } else {
     record.control = 0;
   }
@@ -223,7 +232,7 @@ void Connections::listen(ConnectionId id, Timestamp now) noexcept {
 
 void Connections::set_control(ConnectionId connection, ConnectionId control) noexcept {
   table_.at(connection).control = control;
-  ++table_.controlled(control);
+  table_.add_controlled(control);
 }
 
 ConnectionId Connections::find(net::Protocol protocol, const net::Endpoint& client,
@@ -513,7 +522,7 @@ void Connections::release_control(ConnectionId id, Timestamp now) noexcept {
   const auto control = record.control;
   if (control == 0) return;
   const bool killed = (record.flags & kConnectionDying) != 0;
-  const auto left = --table_.controlled(control);
+  const auto left = table_.remove_controlled(control);
   const auto flags = table_.at(control).flags;
   const bool keep = (flags & kConnectionTemplate) != 0 && (flags & kConnectionAssured) != 0;
   if (killed && left == 0 && !keep) destroy(control, now);
@@ -536,9 +545,9 @@ void Connections::destroy(ConnectionId id, Timestamp now) noexcept {
 
 bool Connections::expire_due(Timestamp now, std::size_t budget) noexcept {
   while (budget != 0) {
-    const auto id = timers_.next_due(now, budget);
-    if (id == 0) return budget == 0;
-    if (budget != 0) --budget;
+    const auto id = timers_.next_due(now);
+    if (id == 0) return false;
+    --budget;
     refresh_expiry(id, now);
     auto& record = table_.at(id);
     if (record.expires_ms > to_ms(now)) {

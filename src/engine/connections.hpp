@@ -79,6 +79,8 @@ class Connections {
   /// whose client has not answered the server, or a UDP flow of one packet.
   void give_up_half_open(bool wanted) noexcept { gives_up_half_open_ = wanted; }
   [[nodiscard]] std::uint64_t given_up() const noexcept { return given_up_; }
+  /// Has memory added where endpoints run short of it. Not to be called for a packet.
+  void make_room(Timestamp now) noexcept;
   /// Makes and files a connection; 0 if a table or the limit is full.
   [[nodiscard]] ConnectionId open(const ConnectionPlan& plan, Timestamp now) noexcept;
   /// Puts `connection` under the hold of `control` (its template).
@@ -209,6 +211,7 @@ class Connections {
 
   ConnectionTable table_;
   std::uint32_t limit_ = UINT32_MAX;
+  Timestamp next_room_{Duration::min()};  // not before is memory asked for again
   TimerWheel timers_;
   SteeredEnds virtual_ends_;
   SteeredEnds real_ends_;

@@ -127,7 +127,7 @@ void acquire_virtual_ends(DirectorState& state) {
     const auto& key = service->key();
     if (key.fwmark != 0) continue;
     service->virtual_end =
-        state.connections.virtual_ends().acquire(key.protocol, key.address, key.port, true);
+        state.connections.virtual_ends().acquire_configured(key.protocol, key.address, key.port);
   }
 }
 

@@ -139,8 +139,8 @@ Result<void> Director::add_service(const model::ServiceSpec& spec) {
     }
   }
   if (spec.key.fwmark == 0) {
-    service->virtual_end = state.connections.virtual_ends().acquire(
-        spec.key.protocol, spec.key.address, spec.key.port, true);
+    service->virtual_end = state.connections.virtual_ends().acquire_configured(
+        spec.key.protocol, spec.key.address, spec.key.port);
     if (service->virtual_end == 0) return failure(ENOMEM);
   }
   auto& added = state.services.insert(std::move(service));

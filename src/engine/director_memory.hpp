@@ -96,7 +96,7 @@ struct DirectorMemory {
   static constexpr std::size_t kSnatRules = 1025;  ///< slot 0 is none
   /// Changes with every struct that lies in the memory: another build does not misread it.
   static constexpr std::uint64_t kLayout =
-      2 + sizeof(model::MarkRule) * 977 + sizeof(SavedSnatRule) * 613 +
+      3 + sizeof(model::MarkRule) * 977 + sizeof(SavedSnatRule) * 613 +
       (sizeof(ConnectionRecord) << 8U) + (sizeof(EndpointTable::Entry) << 16U) +
       (sizeof(SavedService) << 24U) + (sizeof(SavedDestination) << 36U) +
       (std::uint64_t{sizeof(SavedGlobals)} << 48U) + FLOW_LAYOUT;
@@ -104,6 +104,9 @@ struct DirectorMemory {
   std::span<ConnectionRecord> records;  ///< one more than connections
   std::span<EndpointTable::Entry> virtual_ends;
   std::span<EndpointTable::Entry> real_ends;
+  /// What gives memory to the endpoints; null: all have it.
+  EndpointRoom* virtual_room = nullptr;
+  EndpointRoom* real_room = nullptr;
   std::span<SavedService> services;
   std::span<SavedDestination> destinations;
   std::span<model::MarkRule> mark_rules;  ///< two tables, each in the order of the rules

@@ -8,8 +8,8 @@ void steer(DirectorState& state, Destination& destination) {
   const bool wanted = destination.spec.method == model::ForwardingMethod::kMasquerade &&
                       key.fwmark == 0 && destination.spec.port != net::Port{};
   if (wanted && destination.steered_end == 0) {
-    destination.steered_end = state.connections.real_ends().acquire(
-        key.protocol, destination.spec.address, destination.spec.port, true);
+    destination.steered_end = state.connections.real_ends().acquire_configured(
+        key.protocol, destination.spec.address, destination.spec.port);
   }
 }
 

@@ -88,6 +88,7 @@ bool Director::advance(Timestamp now, std::size_t budget) noexcept {
         state.connections.expire_orphans(state.orphan_cursor, kOrphanSlotsAtOnce, now);
   }
   save_counters(state);
+  state.connections.make_room(now);
   const bool are_timers_due = state.connections.expire_due(now, budget);
   tell_of_published(state);
   send_sync_messages(state);

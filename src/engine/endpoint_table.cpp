@@ -8,14 +8,31 @@
 namespace lb::engine {
 
 EndpointTable::EndpointTable(std::uint32_t capacity, const std::array<std::uint64_t, 2>& hash_key,
-                             std::span<Entry> entries)
+                             std::span<Entry> entries, EndpointRoom* room)
     : hash_key_(hash_key),
       capacity_(std::min(capacity, kMaxCapacity)),
       slot_mask_(std::bit_ceil(std::max(capacity_, 1U) * 2) - 1),
+      room_(room),
+      usable_(count_usable()),
       block_(entries.empty() ? std::size_t{capacity_} + 1 : 0),
       entries_(entries.empty() ? std::span(block_.data(), block_.size()) : entries),
       slots_(std::size_t{slot_mask_} + 1),
       freed_(capacity_) {}
+
+std::uint32_t EndpointTable::count_usable() const noexcept {
+  if (room_ == nullptr) return capacity_;
+  const std::size_t with_memory = std::max<std::size_t>(room_->entries(), 1) - 1;
+  return static_cast<std::uint32_t>(std::min<std::size_t>(with_memory, capacity_));
+}
+
+bool EndpointTable::make_room() noexcept {
+  if (usable_ == capacity_) return true;
+  const std::uint32_t fresh = usable_ + 1 - next_fresh_;
+  if (fresh + freed_count_ > kSpare) return true;
+  const bool is_extended = room_->extend();
+  usable_ = count_usable();
+  return is_extended;
+}
 
 /// The slot that holds the endpoint, or the empty slot where it would go.
 std::uint32_t EndpointTable::slot_of(std::uint32_t tag, net::Protocol protocol,
@@ -58,7 +75,7 @@ EndpointId EndpointTable::acquire(net::Protocol protocol, const net::IpAddress& 
 }
 
 EndpointId EndpointTable::take_number() noexcept {
-  if (next_fresh_ <= capacity_) return next_fresh_++;
+  if (next_fresh_ <= usable_) return next_fresh_++;
   if (freed_count_ == 0) return 0;
   const EndpointId id = freed_[freed_head_];
   freed_head_ = freed_head_ + 1 == capacity_ ? 0 : freed_head_ + 1;
@@ -101,14 +118,14 @@ void EndpointTable::empty_slot(std::uint32_t slot) noexcept {
 }
 
 void EndpointTable::begin_adoption() noexcept {
-  next_fresh_ = capacity_ + 1;
-  for (auto& entry : entries_) {
+  next_fresh_ = usable_ + 1;
+  for (auto& entry : entries_.first(std::size_t{usable_} + 1)) {
     if (entry.references != 0) entry.references = 0;  // leaves pages alone that were never used
   }
 }
 
 bool EndpointTable::can_adopt(EndpointId id) const noexcept {
-  if (id == 0 || id > capacity_) return false;
+  if (id == 0 || id > usable_) return false;
   const auto& entry = entries_[id];
   if (entry.references != 0) return true;
   const std::uint32_t hash = tag(entry.protocol, entry.address, entry.port);

@@ -17,6 +17,17 @@ namespace lb::engine {
 /// Number of an interned endpoint; 0 is none.
 using EndpointId = std::uint32_t;
 
+/// Memory for the entries of an EndpointTable that comes in pieces: there may be as many endpoints
+/// as connections, and mostly there are few.
+class EndpointRoom {
+ public:
+  virtual ~EndpointRoom() = default;
+  /// Entries, from number 0 on, that have memory.
+  [[nodiscard]] virtual std::size_t entries() const noexcept = 0;
+  /// Gives memory to some more; false if there is none. May take a millisecond.
+  virtual bool extend() noexcept = 0;
+};
+
 /// Interned (protocol, address, port) triples, counted by reference.
 ///
 /// Connections name their virtual and their real end by number: a record stays small, a look-up
@@ -40,10 +51,18 @@ class EndpointTable {
 
   /// More than 2^30 are not had.
   static constexpr std::uint32_t kMaxCapacity = 1U << 30;
+  /// Memory is to be added when no more numbers than so many are free. Connections are opened at a
+  /// million a second, and `make_room` is called more often than thirty times a second.
+  static constexpr std::uint32_t kSpare = 1U << 15;
 
   /// `entries`: memory that the entries lie in, capacity + 1 of them; empty: the table's own.
+  /// `room`: what gives them memory, for now to as many as it says; null: all have it.
   EndpointTable(std::uint32_t capacity, const std::array<std::uint64_t, 2>& hash_key,
-                std::span<Entry> entries = {});
+                std::span<Entry> entries = {}, EndpointRoom* room = nullptr);
+
+  /// Adds memory if free numbers run short; false if there is none to be had. Not to be called for
+  /// a packet.
+  bool make_room() noexcept;
 
   /// Takes over what another table left in the entries: `begin_adoption`, then `adopt` for every
   /// reference that there is, then `end_adoption`. Nothing else in between.
@@ -112,10 +131,13 @@ class EndpointTable {
                                     net::Port port) const noexcept;
   [[nodiscard]] EndpointId take_number() noexcept;
   void empty_slot(std::uint32_t slot) noexcept;
+  [[nodiscard]] std::uint32_t count_usable() const noexcept;
 
   HashKey hash_key_;
   std::uint32_t capacity_;
   std::uint32_t slot_mask_;
+  EndpointRoom* room_;
+  std::uint32_t usable_;           // numbers that have memory
   ZeroedArray<Entry> block_;       // where the entries are if nobody supplies memory
   std::span<Entry> entries_;       // by number; 0 unused
   ZeroedArray<Slot> slots_;        // open addressing, linear probing, at most half full

@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <random>
 #include <set>
+#include <span>
 #include <tuple>
 #include <vector>
 
@@ -37,6 +39,98 @@ TEST(EndpointTable, CountsReferences) {
   EXPECT_EQ(table.size(), 0U);
   EXPECT_EQ(table.at(id).address, vip);
   EXPECT_EQ(table.at(id).port, port(80));
+}
+
+// Memory that comes in pieces of ten thousand entries, up to a most; entries beyond have none.
+class Pieces : public EndpointRoom {
+ public:
+  explicit Pieces(std::size_t most) : most_(most), memory_(most) {}
+  [[nodiscard]] std::size_t entries() const noexcept override { return entries_; }
+  bool extend() noexcept override {
+    ++asked_;
+    if (!has_more_ || entries_ == most_) return false;
+    entries_ = std::min(entries_ + 10000, most_);
+    return true;
+  }
+  std::span<EndpointTable::Entry> all() { return memory_; }
+  void set_more(bool has_more) { has_more_ = has_more; }
+  [[nodiscard]] int asked() const { return asked_; }
+  /// True if nothing was written where there is no memory.
+  [[nodiscard]] bool is_rest_untouched() const {
+    return std::all_of(memory_.begin() + static_cast<std::ptrdiff_t>(entries_), memory_.end(),
+                       [](const auto& entry) { return entry.references == 0; });
+  }
+
+ private:
+  std::size_t most_;
+  std::vector<EndpointTable::Entry> memory_;
+  std::size_t entries_ = 40000;
+  bool has_more_ = true;
+  int asked_ = 0;
+};
+
+TEST(EndpointTable, MemoryIsAddedBeforeNumbersRunShort) {
+  constexpr std::uint32_t kMost = 65000;
+  Pieces pieces(kMost + 1);
+  EndpointTable table(kMost, kKey, pieces.all(), &pieces);
+  EXPECT_EQ(table.capacity(), kMost);
+  std::uint32_t count = 0;
+  const auto add = [&] { return table.acquire(net::Protocol::kTcp, v4(++count), port(80)); };
+  while (39999 - count > EndpointTable::kSpare) ASSERT_NE(add(), 0U);
+  EXPECT_EQ(pieces.asked(), 0);
+  EXPECT_TRUE(table.make_room());
+  EXPECT_EQ(pieces.asked(), 1);
+  EXPECT_TRUE(table.make_room());
+  EXPECT_EQ(pieces.asked(), 1) << "there is enough again";
+  while (count < 49999) ASSERT_EQ(add(), count);
+  EXPECT_TRUE(pieces.is_rest_untouched());
+
+  // Nobody adds any: what has no memory is refused, and what was given back is used.
+  EXPECT_EQ(add(), 0U);
+  EXPECT_EQ(add(), 0U);
+  EXPECT_TRUE(table.release(7));
+  EXPECT_EQ(add(), 7U);
+  EXPECT_EQ(add(), 0U);
+
+  pieces.set_more(false);
+  EXPECT_FALSE(table.make_room());
+  EXPECT_EQ(add(), 0U);
+  pieces.set_more(true);
+  EXPECT_TRUE(table.make_room());
+  EXPECT_TRUE(table.make_room());
+  while (table.size() < kMost) ASSERT_NE(add(), 0U);
+  EXPECT_EQ(add(), 0U);
+  EXPECT_TRUE(table.make_room());
+}
+
+// As many as there are at a time, not as many as there ever were.
+TEST(EndpointTable, NumbersThatWereGivenBackNeedNoMoreMemory) {
+  constexpr std::uint32_t kMost = 60000;
+  Pieces pieces(kMost + 1);
+  EndpointTable table(kMost, kKey, pieces.all(), &pieces);
+  for (std::uint32_t i = 1; i <= 200000; ++i) {
+    const EndpointId id = table.acquire(net::Protocol::kTcp, v4(i), port(80));
+    ASSERT_NE(id, 0U);
+    ASSERT_TRUE(table.release(id));
+    ASSERT_TRUE(table.make_room());
+  }
+  EXPECT_EQ(pieces.asked(), 0);
+}
+
+TEST(EndpointTable, OnlyWhatHasMemoryIsAdopted) {
+  constexpr std::uint32_t kMost = 60000;
+  Pieces pieces(kMost + 1);
+  pieces.all()[5] = {
+      .address = v4(5), .port = port(80), .protocol = net::Protocol::kTcp, .references = 1};
+  EndpointTable table(kMost, kKey, pieces.all(), &pieces);
+  table.begin_adoption();
+  EXPECT_TRUE(table.can_adopt(5));
+  EXPECT_TRUE(table.can_adopt(39999));
+  EXPECT_FALSE(table.can_adopt(40000));
+  table.adopt(5);
+  table.end_adoption();
+  EXPECT_EQ(table.find(net::Protocol::kTcp, v4(5), port(80)), 5U);
+  EXPECT_EQ(table.end(), 6U);
 }
 
 TEST(EndpointTable, TellsProtocolPortAndFamilyApart) {

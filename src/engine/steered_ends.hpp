@@ -20,8 +20,10 @@ class SteeredEnds {
  public:
   SteeredEnds(SteeredEndpoint::Side side, std::uint32_t capacity,
               const std::array<std::uint64_t, 2>& hash_key,
-              std::span<EndpointTable::Entry> entries = {})
-      : side_(side), table_(capacity, hash_key, entries), steering_(std::size_t{capacity} + 1) {}
+              std::span<EndpointTable::Entry> entries = {}, EndpointRoom* room = nullptr)
+      : side_(side),
+        table_(capacity, hash_key, entries, room),
+        steering_(std::size_t{capacity} + 1) {}
 
   // As those of EndpointTable; before there is a listener.
   void begin_adoption() noexcept { table_.begin_adoption(); }
@@ -32,6 +34,8 @@ class SteeredEnds {
   }
   void end_adoption() noexcept { table_.end_adoption(); }
 
+  /// See EndpointTable.
+  bool make_room() noexcept { return table_.make_room(); }
   [[nodiscard]] EndpointId find(net::Protocol protocol, const net::IpAddress& address,
                                 net::Port port) const noexcept {
     return table_.find(protocol, address, port);
@@ -51,6 +55,13 @@ class SteeredEnds {
       if (listener_ != nullptr) listener_->endpoint_added(describe(id));
     }
     return id;
+  }
+  /// As `acquire` with `steer`, for a service or a destination: never for want of memory that
+  /// could have been added.
+  [[nodiscard]] EndpointId acquire_configured(net::Protocol protocol, const net::IpAddress& address,
+                                              net::Port port) noexcept {
+    (void)make_room();
+    return acquire(protocol, address, port, true);
   }
   /// Takes back one reference, made with the same `steer`.
   void release(EndpointId id, bool steer) noexcept {

@@ -43,8 +43,7 @@ TimerWheel::TimerWheel(std::uint32_t capacity, Timestamp start, BlockHint hint)
 void TimerWheel::arm(std::uint32_t index, Timestamp when) noexcept {
   assert(index != 0 && index < nodes_.size());
   disarm(index);
-  nodes_[index].tick = tick_after(when);
-  link(index);
+  link(index, slot_for(tick_after(when)));
 }
 
 void TimerWheel::disarm(std::uint32_t index) noexcept {
@@ -52,20 +51,20 @@ void TimerWheel::disarm(std::uint32_t index) noexcept {
   if (nodes_[index].previous != 0) unlink(index);
 }
 
-std::optional<Timestamp> TimerWheel::armed(std::uint32_t index) const noexcept {
+bool TimerWheel::is_armed(std::uint32_t index) const noexcept {
   assert(index < nodes_.size());
-  const Node& node = nodes_[index];
-  if (node.previous == 0) return std::nullopt;
-  constexpr std::int64_t kLastTick = kNever / kTickNanoseconds;
-  if (node.tick > kLastTick) return Timestamp{Duration::max()};
-  return Timestamp{node.tick * kTick};
+  return nodes_[index].previous != 0;
 }
 
-std::uint32_t TimerWheel::next_due(Timestamp now, std::size_t& budget) noexcept {
+std::uint32_t TimerWheel::next_due(Timestamp now) noexcept {
   const std::int64_t target = tick_before(now);
-  while (heads_[kDue] == 0) {
-    if (!spread(kFromOuter, budget) || !spread(kFromMiddle, budget)) return 0;
-    if (heads_[kDue] != 0) break;
+  for (;;) {
+    for (const std::uint32_t list : {kDue, kFromMiddle, kFromOuter}) {
+      const std::uint32_t index = heads_[list];
+      if (index == 0) continue;
+      unlink(index);
+      return index;
+    }
     if (current_tick_ >= target) return 0;
     const std::int64_t event = next_event();
     if (event > target) {
@@ -74,9 +73,6 @@ std::uint32_t TimerWheel::next_due(Timestamp now, std::size_t& budget) noexcept 
     }
     enter(event);
   }
-  const std::uint32_t index = heads_[kDue];
-  unlink(index);
-  return index;
 }
 
 std::uint32_t TimerWheel::slot_for(std::int64_t tick) const noexcept {
@@ -92,9 +88,8 @@ std::uint32_t TimerWheel::slot_for(std::int64_t tick) const noexcept {
   return kOuter + static_cast<std::uint32_t>((reached >> (kNearBits + kFarBits)) & (kFarSlots - 1));
 }
 
-void TimerWheel::link(std::uint32_t index) noexcept {
+void TimerWheel::link(std::uint32_t index, std::uint32_t slot) noexcept {
   Node& node = nodes_[index];
-  const std::uint32_t slot = slot_for(node.tick);
   node.next = heads_[slot];
   node.previous = kSlotBit | slot;
   if (node.next != 0) {
@@ -159,7 +154,7 @@ std::uint32_t TimerWheel::next_used(std::uint32_t base, std::uint32_t slots,
   return slots;
 }
 
-/// The next tick at which a near slot comes due or a far one must be spread.
+/// The next tick at which a slot comes due.
 std::int64_t TimerWheel::next_event() const noexcept {
   std::int64_t event = kNever;
   const auto look = [&](std::uint32_t base, std::uint32_t slots, unsigned span_bits) noexcept {
@@ -185,19 +180,7 @@ void TimerWheel::move_list(std::uint32_t from, std::uint32_t to) noexcept {
   mark_used(to);
 }
 
-/// Links again, by the time that is now, what is in the slot. False if the budget did not suffice.
-bool TimerWheel::spread(std::uint32_t slot, std::size_t& budget) noexcept {
-  while (heads_[slot] != 0) {
-    if (budget == 0) return false;
-    --budget;
-    const std::uint32_t index = heads_[slot];
-    unlink(index);
-    link(index);
-  }
-  return true;
-}
-
-/// Moves time to `tick`, which is no later than `next_event`. Nothing must be due or to be spread.
+/// Moves time to `tick`, which is no later than `next_event`. Nothing must be due.
 void TimerWheel::enter(std::int64_t tick) noexcept {
   current_tick_ = tick;
   const auto slot = [tick](unsigned bits, std::uint32_t slots) noexcept {

@@ -4,8 +4,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
-#include <optional>
 
 #include "engine/zeroed_array.hpp"
 #include "net/time.hpp"
@@ -17,17 +15,16 @@ namespace lb::engine {
 ///
 /// Timers are lazy. Every packet moves a connection's expiry, but the wheel is told only when the
 /// new time is earlier than the armed one; a timer that fires too early finds the later expiry
-/// in the record and is armed again. Arm, disarm and fire are O(1); nothing allocates after
-/// construction. Ticks are 16 ms: a timer fires at the first tick at or after its time, never
-/// before, if `next_due` is called that often.
+/// in the record and is armed again. Since its owner knows the time, the wheel does not keep it: a
+/// timer is two links, and the slot that it is in says when it fires. Arm, disarm and fire are
+/// O(1); nothing allocates after construction.
 ///
-/// The near wheel has a slot for each of the next 65,536 ticks (17 minutes). So the timeouts of
-/// IPVS (3 to 900 s) are never moved from coarse slots to finer ones, which for a table full of
-/// SYN_RECV would be one long pause. Two far wheels of 256 slots hold what is longer: each slot
-/// spans a whole turn of the wheel below and is spread over it when that turn begins, a few timers
-/// at a time if that is asked for; time waits meanwhile. What lies
-/// beyond them (795 days) is parked in their last slot and comes round again. Bitmaps of the
-/// slots in use let time jump over empty ones.
+/// The near wheel has a slot for each of the next 65,536 ticks of 16 ms (17 minutes), longer than
+/// the timeouts of IPVS (3 to 900 s). Such a timer fires at the first tick at or after its time,
+/// never before, if `next_due` is called that often. Two far wheels of 256 slots hold what is
+/// longer: each slot spans a whole turn of the wheel below, and what is in it fires when that turn
+/// begins, early, to be armed again by its owner. What lies beyond them (795 days) waits in their
+/// last slot and fires as early. Bitmaps of the slots in use let time jump over empty ones.
 class TimerWheel {
  public:
   static constexpr Duration kTick = std::chrono::milliseconds(16);
@@ -40,29 +37,23 @@ class TimerWheel {
   void arm(std::uint32_t index, Timestamp when) noexcept;
   /// Does nothing if it is not armed.
   void disarm(std::uint32_t index) noexcept;
-  /// When the timer is set to fire; nothing if it is not armed.
-  [[nodiscard]] std::optional<Timestamp> armed(std::uint32_t index) const noexcept;
-  /// Moves time towards `now` and returns the next timer that is due, disarmed; 0 if none is.
-  /// Call it until it returns 0, or leave the rest for later: no timer is lost. `now` must not go
-  /// back. Timers of one tick come in no particular order.
-  [[nodiscard]] std::uint32_t next_due(Timestamp now) noexcept {
-    std::size_t budget = std::numeric_limits<std::size_t>::max();
-    return next_due(now, budget);
-  }
-  /// As above, but moves at most `budget` timers between the wheels, taking them off it. With a
-  /// budget of 0 left, 0 only means that it is to be called again.
-  [[nodiscard]] std::uint32_t next_due(Timestamp now, std::size_t& budget) noexcept;
+  [[nodiscard]] bool is_armed(std::uint32_t index) const noexcept;
+  /// Moves time towards `now` and returns the next timer that is due, disarmed, or one that was set
+  /// for more than 17 minutes and must be armed again; 0 if there is none. Call it until it returns
+  /// 0, or leave the rest for later: no timer is lost. `now` must not go back. Timers of one tick
+  /// come in no particular order.
+  [[nodiscard]] std::uint32_t next_due(Timestamp now) noexcept;
 
  private:
   static constexpr unsigned kNearBits = 16;
   static constexpr unsigned kFarBits = 8;
   static constexpr std::uint32_t kNearSlots = 1U << kNearBits;
   static constexpr std::uint32_t kFarSlots = 1U << kFarBits;
-  // Slot numbers: the near wheel, the two far ones, and the list of those that are due.
+  // Slot numbers: the near wheel, the two far ones, and the lists of those that fire: from the near
+  // wheel, and from either far one.
   static constexpr std::uint32_t kMiddle = kNearSlots;
   static constexpr std::uint32_t kOuter = kMiddle + kFarSlots;
   static constexpr std::uint32_t kDue = kOuter + kFarSlots;
-  // Those that are to be spread, from either far wheel.
   static constexpr std::uint32_t kFromMiddle = kDue + 1;
   static constexpr std::uint32_t kFromOuter = kFromMiddle + 1;
   static constexpr std::uint32_t kSlots = kFromOuter + 1;
@@ -72,10 +63,9 @@ class TimerWheel {
   struct Node {
     std::uint32_t next;      // 0: last of its list
     std::uint32_t previous;  // index, or kSlotBit | slot at the head of a list; 0: not armed
-    std::int64_t tick;       // when to fire
   };
   [[nodiscard]] std::uint32_t slot_for(std::int64_t tick) const noexcept;
-  void link(std::uint32_t index) noexcept;
+  void link(std::uint32_t index, std::uint32_t slot) noexcept;
   void unlink(std::uint32_t index) noexcept;
   void mark_used(std::uint32_t slot) noexcept;
   void mark_empty(std::uint32_t slot) noexcept;
@@ -83,7 +73,6 @@ class TimerWheel {
                                         std::uint32_t after) const noexcept;
   [[nodiscard]] std::int64_t next_event() const noexcept;
   void move_list(std::uint32_t from, std::uint32_t to) noexcept;
-  [[nodiscard]] bool spread(std::uint32_t slot, std::size_t& budget) noexcept;
   void enter(std::int64_t tick) noexcept;
 
   ZeroedArray<Node> nodes_;

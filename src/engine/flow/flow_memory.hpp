@@ -34,14 +34,13 @@ struct FlowMemory {
   std::uint32_t lanes = 1;  ///< CPUs that packets come in by at the same time
   Duration time_origin{0};  ///< CLOCK_MONOTONIC at the director's Timestamp{}
 
-  /// Buckets that suit a director of so many connections: two flows for each at four fifths of
-  /// fill for IPv4, at twelve tenths of what fits for IPv6 (what finds no room stays with the
-  /// engine).
+  /// Buckets for so many connections of that family: two flows for each at four fifths of fill
+  /// (what finds no room stays with the engine). There are some in any case.
   [[nodiscard]] static std::uint32_t buckets4_for(std::size_t connections) noexcept {
     return static_cast<std::uint32_t>(connections * 5 / 8 + 16);
   }
   [[nodiscard]] static std::uint32_t buckets6_for(std::size_t connections) noexcept {
-    return static_cast<std::uint32_t>(connections * 5 / 6 + 16);
+    return static_cast<std::uint32_t>(connections * 5 / 4 + 16);
   }
 };
 
