@@ -187,3 +187,42 @@ def test_another_table_size_starts_anew_and_says_so(lab):
     again = cluster.start("--table-size", "1000")
     assert "starting anew" in again.log.read_text()
     assert VIP[4] not in again.ipvsadm("-Ln")
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_the_room_in_xdp_may_change_with_a_restart(lab, family):
+    """Connections go on, and XDP learns their flows anew."""
+    cluster = Cluster(lab, "nat", arms=2, servers=1, fast=True)
+    sluiced = cluster.start()
+    cluster.add_service(family, port=IPERF_PORT)
+    client = start_iperf(cluster, family, "--time", "6")
+    wait_until(lambda: counter(sluiced, "xdp_forwarded") > 2000, "XDP forwards")
+    listed = sluiced.ipvsadm("-Ln")
+    sluiced.stop(signal.SIGKILL)
+    again = cluster.start("--fast-path-ipv4", 3000, "--fast-path-ipv6", 2000)
+    assert "2 connections of the director before" in again.log.read_text()
+    assert again.ipvsadm("-Ln") == listed
+    before = counter(again, "xdp_forwarded")
+    wait_until(lambda: counter(again, "xdp_forwarded") > before + 2000, "XDP forwards again")
+    wait_for(client, cluster)
+
+
+def test_connections_without_room_in_xdp_go_by_the_engine(lab):
+    count = 1000
+    cluster = Cluster(lab, "nat", arms=2, servers=2, fast=True)
+    sluiced = cluster.start("--fast-path-ipv4", 0, "--fast-path-ipv6", 0)
+    cluster.add_service(4, port=7)
+    for server in cluster.servers:
+        server.start(PYTHON, HERE / "echo_many.py", "serve", "7")
+        wait_until(lambda s=server: ":7 " in s.run("ss", "-tlnH"), "the echo server listens")
+    again, after = lab.directory / "again", lab.directory / "after"
+    client = cluster.client.start(PYTHON, HERE / "echo_many.py", "hold", VIP[4], "7", count, again,
+                                  after, stdout=-1, text=True)
+    assert client.stdout.readline() == f"{count} answered\n"
+    again.touch()
+    assert client.stdout.readline() == f"{count} answered\n"
+    assert sluiced.ipvsadm("-Lnc").count("ESTABLISHED") == count
+    assert 0 < counter(sluiced, "xdp_flows") <= 64
+    assert counter(sluiced, "xdp_flows_refused") > 0
+    after.touch()
+    assert client.stdout.readline() == f"{count} answered\n"
