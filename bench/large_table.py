@@ -21,6 +21,7 @@ import common
 import topology
 from topology import BIN, SluiceDr, SluiceNat
 
+RATE = 150_000  # new connections a second: below what XDP asks the daemon about at most
 MOST_PUBLISHED = 1 << 22  # more get one packet only; their room is there all the same
 
 
@@ -189,7 +190,8 @@ def main():
     kind = SluiceNat if arguments.method == "nat" else SluiceDr
 
     class Spacious(kind):
-        options = () if arguments.both else (f"--fast-path-ipv{10 - arguments.family}", "0")
+        configuration = kind.configuration + (
+            "" if arguments.both else f"fast_path_ipv{10 - arguments.family} = 0\n")
 
         def set_up(self):
             connections = self.flows
@@ -204,7 +206,7 @@ def main():
         subject = Spacious(lab, arguments.family, arguments.connections)
         own, maps = memory_of(subject)
         start = time.monotonic()
-        subject.establish(until_fast=arguments.connections <= MOST_PUBLISHED)
+        subject.establish(rate=RATE, until_fast=arguments.connections <= MOST_PUBLISHED)
         took = time.monotonic() - start
         own_full, maps_full = memory_of(subject)
         count = subject.connections()
