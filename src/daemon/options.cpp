@@ -23,12 +23,12 @@ enum Flag : char {
   kRules = 'r',
   kXdpMode = 'x',
   kFastPath = 'p',
+  kFastPathIpv4 = '4',
+  kFastPathIpv6 = '6',
   kLogLevel = 'l',
   kLogFormat = 'f',
   kVersion = 'V',
   kHelp = 'h',
-  kFastPathIpv4 = 256,  // without a letter
-  kFastPathIpv6,
 };
 
 constexpr std::array kOptions{
@@ -183,8 +183,8 @@ ipvsadm tells it, on the interfaces it is given.
   -p, --fast-path on|off    whether XDP forwards established connections by itself
                             (default on; at run time: sluice sysctl sluice.fast_path=0)
   -t, --table-size N        room for N connections (default 65536)
-      --fast-path-ipv4 N    of them, XDP has room for N of IPv4 (default: all)
-      --fast-path-ipv6 N    and for N of IPv6 (default: two thirds)
+  -4, --fast-path-ipv4 N    of them, XDP has room for N of IPv4 (default: all)
+  -6, --fast-path-ipv6 N    and for N of IPv6 (default: two thirds)
   -r, --rules FILE          start with these rules, as "ipvsadm -S" writes them
   -g, --socket-group GROUP  let members of GROUP use the control socket
   -l, --log-level LEVEL     debug, info (default), warning or error
