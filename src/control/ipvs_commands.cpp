@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "control/commands.hpp"
+#include "engine/zeroing.hpp"
 #include "wire/ipvs_attributes.hpp"
 #include "wire/ipvs_server.hpp"
 
@@ -77,38 +78,47 @@ Result<void> change_destination(engine::Director& director, const model::Service
                                       : director.edit_destination(key, *spec);
 }
 
-/// Calls `work(key)` for each service that was there in the beginning, a few at a time. One that
-/// another client deletes meanwhile, and perhaps makes again, came before or after.
-template <class Work>
+/// Changes each service that was there in the beginning, a few at a time. One that another client
+/// deletes meanwhile, and perhaps makes again, came before or after.
 class EachService : public Task {
  public:
-  EachService(const engine::Director& director, Work work)
-      : keys_(director.service_keys()), work_(std::move(work)) {}
+  using Change = Result<void> (engine::Director::*)(const model::ServiceKey&);
+  using Rest = void (*)(engine::Director&);
+  /// `rest` may be null.
+  EachService(engine::Director& director, Change change, Rest rest)
+      : director_(director), keys_(director.service_keys()), change_(change), rest_(rest) {}
 
   bool go_on() override {
-    for (std::size_t i = 0; i < kAtOnce && next_ < keys_.size(); ++i) work_(keys_[next_++]);
-    return next_ < keys_.size();
+    for (std::size_t i = 0; i < kAtOnce && next_ < keys_.size(); ++i) {
+      static_cast<void>((director_.*change_)(keys_[next_++]));  // fails if it was deleted since
+    }
+    if (next_ < keys_.size()) return true;
+    if (rest_ != nullptr) rest_(director_);
+    return false;
   }
 
  private:
   static constexpr std::size_t kAtOnce = 8;
 
+  engine::Director& director_;
   std::vector<model::ServiceKey> keys_;
   std::size_t next_ = 0;
-  Work work_;
+  Change change_;
+  Rest rest_;
 };
 
-std::unique_ptr<Task> flush(engine::Director& director) {
-  auto work = [&director](const auto& key) { static_cast<void>(director.delete_service(key)); };
-  return std::make_unique<EachService<decltype(work)>>(director, work);
+Response flush(engine::Director& director) {
+  return {.task =
+              std::make_unique<EachService>(director, &engine::Director::delete_service, nullptr)};
+}
+
+Response zero_all(engine::Director& director) {
+  return {.task = std::make_unique<EachService>(director, &engine::Director::zero,
+                                                engine::zero_the_rest)};
 }
 
 Result<void> set(engine::Director& director, const wire::IpvsRequest& asked, unsigned command) {
   if (command == IPVS_CMD_SET_CONFIG) return director.set_timeouts(asked.timeouts);
-  if (command == IPVS_CMD_ZERO && !asked.service) {
-    director.zero_all();
-    return {};
-  }
   const bool is_new = command == IPVS_CMD_NEW_SERVICE;
   const auto detail = is_new || command == IPVS_CMD_SET_SERVICE ? Detail::kFull : Detail::kIdentity;
   const auto service = wire::parse_service(asked.service, detail);
@@ -196,7 +206,8 @@ Result<Response> handle_ipvs(const Request& request) {
   const auto asked = wire::IpvsRequest::parse(request.message.attributes);
   if (!asked) return tl::unexpected(asked.error());
   if (is_daemon) return done(change_daemon(request.director, *asked, command));
-  if (command == IPVS_CMD_FLUSH) return Response{.task = flush(request.director)};
+  if (command == IPVS_CMD_FLUSH) return flush(request.director);
+  if (command == IPVS_CMD_ZERO && !asked->service) return zero_all(request.director);
   if (!is_get) return done(set(request.director, *asked, command));
   if (command == IPVS_CMD_GET_SERVICE) return get_service(request, *asked);
 

@@ -481,6 +481,20 @@ TEST_F(RequestHandlerTest, AFlushGoesAFewServicesAtATime) {
   EXPECT_EQ(own_.director.service_keys(), std::vector{service(kServices + 1).key});
 }
 
+TEST_F(RequestHandlerTest, ZeroingGoesAFewServicesAtATime) {
+  constexpr std::uint16_t kServices = 500;
+  constexpr std::size_t kMostAtOnce = 8;
+  for (std::uint16_t port = 1; port <= kServices; ++port) {
+    ASSERT_EQ(error(wire::add_service_request({}, service(port))), 0);
+  }
+  const auto answer = handler_.handle(wire::zero_all_request({.sequence = 1}), kPortId);
+  std::vector<std::byte> datagram;
+  std::size_t calls = 0;
+  while (answer->next(datagram) && datagram.empty()) ++calls;
+  EXPECT_GE(calls, kServices / kMostAtOnce - 1);
+  EXPECT_FALSE(datagram.empty()) << "the acknowledgement";
+}
+
 TEST_F(RequestHandlerTest, AServiceWithManyDestinationsIsListedInPieces) {
   constexpr unsigned kDestinations = 1000;
   ASSERT_EQ(error(wire::add_service_request({}, service_)), 0);

@@ -14,6 +14,7 @@
 #include "engine/sip.hpp"
 #include "engine/snat_steering.hpp"
 #include "engine/stand_in_flows.hpp"
+#include "engine/zeroing.hpp"
 
 namespace lb::engine {
 namespace {
@@ -98,6 +99,7 @@ void remove_service(DirectorState& state, const model::ServiceKey& key) {
 
 void zero_counters(DirectorState& state, Service& service) {
   for (auto* destination : service.destinations) {
+    if (state.fast_path) state.fast_path->count(*destination);
     destination->statistics.zero(state.estimation_tick);
     save(state, *destination);
   }
@@ -254,17 +256,21 @@ Result<void> Director::delete_destination(const model::ServiceKey& key, const ne
 Result<void> Director::zero(const model::ServiceKey& key) {
   auto* service = state_->services.find(key);
   if (service == nullptr) return failure(ESRCH);
-  if (state_->fast_path) state_->fast_path->count_all();
   zero_counters(*state_, *service);
   return {};
 }
 
 void Director::zero_all() {
-  if (state_->fast_path) state_->fast_path->count_all();
   for (const auto& service : state_->services.all()) zero_counters(*state_, *service);
-  zero_snat_rules(*state_);
-  state_->totals.zero(state_->estimation_tick);
-  state_->saved.save(state_->totals.since_zero());
+  zero_the_rest(*this);
+}
+
+void zero_the_rest(Director& director) {
+  auto& state = director.state();
+  if (state.fast_path) state.fast_path->count_all();
+  zero_snat_rules(state);
+  state.totals.zero(state.estimation_tick);
+  state.saved.save(state.totals.since_zero());
 }
 
 model::Timeouts Director::timeouts() const noexcept {
