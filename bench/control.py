@@ -66,12 +66,19 @@ print(sent, len(times), pick(0.5), pick(0.99), pick(1))
 """
 
 
+def real(number, server, servers):
+    """The address of a server of service `number`: of few servers each service has its own."""
+    if servers <= 256:
+        return f"10.0.{server}.{number % 250 + 2}"
+    return f"10.{10 + (server >> 16)}.{server >> 8 & 255}.{server & 255}"
+
+
 def rules(services, servers):
     lines = []
     for number in range(services):
         virtual = f"10.{100 + number // 65536}.{number // 256 % 256}.{number % 256}:80"
         lines.append(f"-A -t {virtual} -s wlc")
-        lines += [f"-a -t {virtual} -r 10.0.{server}.{number % 250 + 2}:80 -g -w {server + 1}"
+        lines += [f"-a -t {virtual} -r {real(number, server, servers)}:80 -g -w {server % 1000 + 1}"
                   for server in range(servers)]
     return lines
 
@@ -189,7 +196,7 @@ class Bench:
         self.measure("ipvsadm -Ln", lambda: self.ipvsadm("-Ln"), 3)
         self.measure("ipvsadm -Ln --stats", lambda: self.ipvsadm("-Ln", "--stats"), 3)
         self.measure("ipvsadm -Sn", lambda: self.ipvsadm("-Sn"), 3)
-        edit = Edit(self.director, "10.100.0.1:80", "10.0.0.3:80")
+        edit = Edit(self.director, "10.100.0.1:80", f"{real(1, 0, self.arguments.servers)}:80")
         self.measure("ipvsadm -e, the whole program", lambda: edit.process(7), 20)
         self.measure("-e, the request (median, 99 %)",
                      lambda: "{} us, {} us".format(*edit.requests(2000)), times_itself=True)
