@@ -129,7 +129,7 @@ def flood(cluster, port, count, *kind):
 def test_a_flood_of_syns_stays_with_xdp(lab, method, limit):
     """Beyond the limit the table of connections does not see it; by default (more than this flood
     has) its last tenth is kept for those that prove real; without a limit it runs full."""
-    count, held, table = 60_000, 100, 5_000 if limit is None else 20_000
+    count, held, table = 60_000, 100, 2_000 if limit is None else 20_000
     cluster = Cluster(lab, method, arms=2 if method == "nat" else 1, servers=2, fast=True)
     sluiced = cluster.start("--table-size", table)
     if limit is not None:
