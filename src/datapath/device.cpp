@@ -132,7 +132,7 @@ MergingOff::~MergingOff() {
   }
 }
 
-std::optional<std::uint64_t> xdp_send_errors(const std::string& device) {
+std::optional<XdpSendCounts> xdp_send_counts(const std::string& device) {
   ethtool_drvinfo information{};
   information.cmd = ETHTOOL_GDRVINFO;
   if (ethtool(device, &information) != 0 || information.n_stats == 0) return std::nullopt;
@@ -148,16 +148,21 @@ std::optional<std::uint64_t> xdp_send_errors(const std::string& device) {
   statistics->cmd = ETHTOOL_GSTATS;
   statistics->n_stats = information.n_stats;
   if (ethtool(device, strings) != 0 || ethtool(device, statistics) != 0) return std::nullopt;
-  std::optional<std::uint64_t> sum;
+  XdpSendCounts counts;
+  bool counts_errors = false;
   const auto count = std::min({strings->len, statistics->n_stats, information.n_stats});
   for (std::uint32_t i = 0; i < count; ++i) {
     const char* begin = reinterpret_cast<const char*>(strings->data) + i * ETH_GSTRING_LEN;
     const std::string_view name(begin, ::strnlen(begin, ETH_GSTRING_LEN));
     const bool is_error =
         name.find("xdp_xmit_err") != name.npos || name.find("xdp_tx_err") != name.npos;
-    if (is_error) sum = sum.value_or(0) + statistics->data[i];
+    const bool is_sent = name.ends_with("xdp_xmit") || name.ends_with("xdp_tx");
+    counts_errors = counts_errors || is_error;
+    if (is_error) counts.errors += statistics->data[i];
+    if (is_sent) counts.sent += statistics->data[i];
   }
-  return sum;
+  if (!counts_errors) return std::nullopt;
+  return counts;
 }
 
 bool strips_vlan_tags(const std::string& device) {

@@ -43,8 +43,20 @@ class MergingOff {
   bool lro_was_on_ = false;
 };
 
-/// Frames that XDP could not send out of the device, as the driver counts them; null: it does not.
-[[nodiscard]] std::optional<std::uint64_t> xdp_send_errors(const std::string& device);
+/// Frames that XDP sent out of a device, and those that it could not, as the driver counts them.
+struct XdpSendCounts {
+  std::uint64_t sent = 0;
+  std::uint64_t errors = 0;
+
+  /// True if since `before` frames were lost, and next to none was sent: the device delivers none.
+  /// One that is overloaded loses some.
+  [[nodiscard]] bool delivers_none(const XdpSendCounts& before) const noexcept {
+    constexpr std::uint64_t kMany = 8;
+    return errors > before.errors && (errors - before.errors) / kMany >= sent - before.sent;
+  }
+};
+/// Null: the driver does not count errors.
+[[nodiscard]] std::optional<XdpSendCounts> xdp_send_counts(const std::string& device);
 
 /// True if the device takes VLAN tags out of received packets before XDP sees them.
 [[nodiscard]] bool strips_vlan_tags(const std::string& device);

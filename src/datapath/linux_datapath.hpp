@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "datapath/datapath.hpp"
+#include "datapath/device.hpp"
 #include "datapath/host_path.hpp"
 #include "datapath/host_sockets.hpp"
 #include "datapath/neighbours.hpp"
@@ -43,7 +44,7 @@ class LinuxDatapath final : public Datapath {
   struct FastSending {
     bool is_possible = false;
     bool has_told = false;  ///< that it is not
-    std::uint64_t errors = 0;
+    XdpSendCounts counts;
     int pause = 0;  ///< ticks until it is tried again after errors
   };
   struct Served {

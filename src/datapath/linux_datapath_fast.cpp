@@ -33,13 +33,15 @@ void LinuxDatapath::watch_sending(std::size_t number) {
   auto& sending = served.sending;
   const auto& interface = *served.opened;
   if (sending.pause > 0 && --sending.pause > 0) return;
-  const auto errors = xdp_send_errors(interface.name()).value_or(0);
-  if (sending.is_possible && errors > sending.errors) {
+  // Not at each loss: whoever can send more than an interface takes must not be able to turn the
+  // fast path of established connections off.
+  const auto counts = xdp_send_counts(interface.name()).value_or(XdpSendCounts{});
+  if (sending.is_possible && counts.delivers_none(sending.counts)) {
     sending.pause = kPauseTicks;
     stop_sending(number, fmt::format("{} frames were lost on their way out by XDP",
-                                     errors - sending.errors));
+                                     counts.errors - sending.counts.errors));
   }
-  sending.errors = errors;
+  sending.counts = counts;
   if (sending.pause > 0) return;
   const auto trouble = why_not(interface, served.plan.link.kind);
   if (!trouble.empty()) return stop_sending(number, trouble);

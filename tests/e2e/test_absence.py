@@ -112,9 +112,9 @@ def test_a_daemon_that_hangs_is_absent_and_goes_on(lab, method):
 
 
 def handed_over(sluiced):
-    """Packets that the daemon was asked about; not all that was sent has arrived."""
-    return sum(counter(sluiced, name) for name in ("xdp_to_virtual", "xdp_from_real")) - sum(
-        counter(sluiced, name) for name in ("xdp_stood_in", "xdp_limit_drops"))
+    """Packets of clients that the daemon was asked about; not all that was sent has arrived. (With
+    NAT less: answers that XDP sent on are taken off as well.)"""
+    return counter(sluiced, "xdp_to_virtual") - counter(sluiced, "xdp_stood_in")
 
 
 def flood(cluster, port, count, *kind):
@@ -158,7 +158,7 @@ def test_a_flood_of_syns_stays_with_xdp(lab, method, limit):
     else:
         if limit is not None:
             assert connections < limit * (seconds + 2) + 1000
-            assert handed_over(sluiced) < limit * (seconds + 2) + 1000
+            assert handed_over(sluiced) < 2 * limit * (seconds + 2) + 2000
         assert "\nstand-in: XDP decides about new flows by itself now" in status
         assert "" not in cluster.client.fetch_many(VIP[4], 10)
     end(client, go_on, held)
@@ -195,5 +195,5 @@ def test_a_flood_of_datagrams_stays_with_xdp(lab, method):
     assert set(answers) == {"rs1", "rs2"}
     connections = len(sluiced.ipvsadm("-Lnc").splitlines()) - 2
     assert connections < limit * (seconds + 2) + 1000
-    assert handed_over(sluiced) < limit * (seconds + 2) + 1000
+    assert handed_over(sluiced) < 2 * limit * (seconds + 2) + 2000
     assert "table_full" not in cluster.director.attempt(BIN / "sluice", "status").stdout
