@@ -126,7 +126,7 @@ class FloodedSluice(Flooded):
         self.daemon.ipvsadm(f"-A -t {virtual} -s rr")
         for number in range(1, topology.SERVERS + 1):
             real = f"{bracketed(topology.server_address(number, self.family))}:{topology.PORT}"
-            self.daemon.ipvsadm(f"-a -t {virtual} -r {real} {topology.METHODS[self.method]}")
+            self.daemon.ipvsadm(f"-a -t {virtual} -r {real} {topology.FLAG[self.method]}")
         wait_until(lambda: self.counter("stand_in_tables") == 2, "its tables are published")
 
     def prepare(self):
