@@ -154,6 +154,7 @@ void LinuxDatapath::handle_events() {
       // Errors are of no interest: the frames concerned run out of time.
       (void)requests_->receive([this](const nlmsghdr& message) { host_->note(message); });
     }
+    if (descriptor == errands_->fd()) errands_->conclude();
     if (descriptor == timer_.get()) tick();
     for (std::size_t number = 0; number < interfaces_.size(); ++number) {
       if (descriptor == host_->fd(number)) interfaces_[number].has_host_frames = true;
@@ -170,12 +171,15 @@ void LinuxDatapath::tick() {
   neighbours_->advance(now_);
   network_->advance(now_);
   host_ports_.advance(director_, now_, log_);
-  host_->ask_losses(*requests_);
+  // Both are asked for again soon, should no more errands be taken.
+  (void)errands_->post([this]() -> Errands::Conclusion {
+    host_->ask_losses(*requests_);
+    return {};
+  });
+  if (!is_asking_) ask_about_sending();
   try_again();
   for (std::size_t number = 0; number < interfaces_.size(); ++number) {
-    if (interfaces_[number].opened == nullptr) continue;
-    interfaces_[number].opened->watch_drops(log_);
-    watch_sending(number);
+    if (interfaces_[number].opened != nullptr) interfaces_[number].opened->watch_drops(log_);
   }
 }
 

@@ -9,6 +9,7 @@
 
 #include "datapath/datapath.hpp"
 #include "datapath/device.hpp"
+#include "datapath/errands.hpp"
 #include "datapath/host_path.hpp"
 #include "datapath/host_sockets.hpp"
 #include "datapath/neighbours.hpp"
@@ -17,6 +18,7 @@
 #include "datapath/segmenter.hpp"
 #include "datapath/served_interface.hpp"
 #include "datapath/vlan_tags.hpp"
+#include "datapath/xdp_features.hpp"
 
 namespace lb::datapath {
 
@@ -47,6 +49,13 @@ class LinuxDatapath final : public Datapath {
     XdpSendCounts counts;
     int pause = 0;  ///< ticks until it is tried again after errors
   };
+  /// What tells whether XDP can send out of an interface; asking may wait for the kernel.
+  struct SendingFacts {
+    engine::InterfaceId id;
+    std::optional<XdpFeatures> features;
+    XdpSendCounts counts;
+    [[nodiscard]] static SendingFacts of(engine::InterfaceId id, const std::string& name);
+  };
   struct Served {
     ServedInterface::Plan plan;
     std::uint32_t sockets = 0;                ///< slots of the socket map that are set aside for it
@@ -72,6 +81,8 @@ class LinuxDatapath final : public Datapath {
   [[nodiscard]] Outcome<void> reopen(std::size_t number, const LinkChange& link);
   void tick();
   void watch_sending(std::size_t number);
+  void ask_about_sending();
+  void judge_sending(std::size_t number, const SendingFacts& facts);
   void stop_sending(std::size_t number, std::string_view why);
 
   std::size_t receive(std::size_t interface, XskPort& port, std::size_t budget);
@@ -123,7 +134,9 @@ class LinuxDatapath final : public Datapath {
   std::uint32_t identification_ = 0;  ///< of IPv6 packets that are cut up here
   FileDescriptor timer_;
   FileDescriptor epoll_;
-  std::size_t turn_ = 0;  ///< which interface poll() begins with
+  std::size_t turn_ = 0;              ///< which interface poll() begins with
+  bool is_asking_ = false;            ///< about sending
+  std::unique_ptr<Errands> errands_;  ///< the last: its thread uses the others
 };
 
 }  // namespace lb::datapath

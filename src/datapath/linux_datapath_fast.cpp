@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which interfaces XDP may send published flows out of. Where it may not, their packets go by the
 // engine: slower, but they arrive.
+#include <algorithm>
+#include <utility>
+
 #include "datapath/device.hpp"
 #include "datapath/linux_datapath.hpp"
 #include "datapath/xdp_features.hpp"
@@ -12,9 +15,9 @@ namespace {
 constexpr int kPauseTicks = 60;
 
 /// Why frames that XDP sends would not arrive; empty: they do.
-std::string why_not(const ServedInterface& interface, std::string_view kind) {
+std::string why_not(const ServedInterface& interface, std::string_view kind,
+                    const std::optional<XdpFeatures>& features) {
   if (!interface.is_native()) return "its XDP is generic, and packets may be merged ones";
-  const auto features = XdpFeatures::of(interface.id());
   if (features && features->can_send()) return {};
   if (kind == "veth") {
     return features
@@ -27,15 +30,50 @@ std::string why_not(const ServedInterface& interface, std::string_view kind) {
 
 }  // namespace
 
-/// Finds out whether XDP can send out of an interface, and tells the director when that changes.
+LinuxDatapath::SendingFacts LinuxDatapath::SendingFacts::of(engine::InterfaceId id,
+                                                            const std::string& name) {
+  return {.id = id,
+          .features = XdpFeatures::of(id),
+          .counts = xdp_send_counts(name).value_or(XdpSendCounts{})};
+}
+
+/// Finds out whether XDP can send out of an interface, at once.
 void LinuxDatapath::watch_sending(std::size_t number) {
+  const auto& interface = *interfaces_[number].opened;
+  judge_sending(number, SendingFacts::of(interface.id(), interface.name()));
+}
+
+/// The same of all interfaces, without waiting for the kernel.
+void LinuxDatapath::ask_about_sending() {
+  std::vector<std::pair<engine::InterfaceId, std::string>> devices;
+  for (const auto& each : interfaces_) {
+    if (each.opened != nullptr) devices.emplace_back(each.opened->id(), each.opened->name());
+  }
+  is_asking_ = errands_->post([this, devices = std::move(devices)]() -> Errands::Conclusion {
+    std::vector<SendingFacts> all;
+    for (const auto& [id, name] : devices) all.push_back(SendingFacts::of(id, name));
+    return [this, all = std::move(all)] {
+      is_asking_ = false;
+      for (std::size_t number = 0; number < interfaces_.size(); ++number) {
+        if (interfaces_[number].opened == nullptr) continue;
+        const auto id = interfaces_[number].opened->id();
+        const auto facts = std::find_if(all.begin(), all.end(),
+                                        [id](const auto& candidate) { return candidate.id == id; });
+        if (facts != all.end()) judge_sending(number, *facts);
+      }
+    };
+  });
+}
+
+/// Tells the director when it changes whether XDP can send out of an interface.
+void LinuxDatapath::judge_sending(std::size_t number, const SendingFacts& facts) {
   auto& served = interfaces_[number];
   auto& sending = served.sending;
   const auto& interface = *served.opened;
   if (sending.pause > 0 && --sending.pause > 0) return;
   // Not at each loss: whoever can send more than an interface takes must not be able to turn the
   // fast path of established connections off.
-  const auto counts = xdp_send_counts(interface.name()).value_or(XdpSendCounts{});
+  const auto& counts = facts.counts;
   if (sending.is_possible && counts.delivers_none(sending.counts)) {
     sending.pause = kPauseTicks;
     stop_sending(number, fmt::format("{} frames were lost on their way out by XDP",
@@ -43,7 +81,7 @@ void LinuxDatapath::watch_sending(std::size_t number) {
   }
   sending.counts = counts;
   if (sending.pause > 0) return;
-  const auto trouble = why_not(interface, served.plan.link.kind);
+  const auto trouble = why_not(interface, served.plan.link.kind, facts.features);
   if (!trouble.empty()) return stop_sending(number, trouble);
   if (sending.is_possible) return;
   const auto slot = static_cast<std::uint32_t>(number);

@@ -157,10 +157,15 @@ Outcome<void> LinuxDatapath::open_neighbours() {
       [this](InterfaceId out, const net::IpAddress& next_hop) {
         // Linux (from 5.16) would make an ordinary entry of it, which fails if nobody answers.
         if (network_->is_fixed(out, next_hop)) return;
-        if (const int error = tell_use(*requests_, out, next_hop); error != 0) {
-          log_(LogLevel::kDebug, fmt::format("cannot ask the kernel for the neighbour {}: {}",
-                                             next_hop.to_text(), std::strerror(error)));
-        }
+        // Not taken: asked again soon.
+        (void)errands_->post([this, out, next_hop]() -> Errands::Conclusion {
+          const int error = tell_use(*requests_, out, next_hop);
+          if (error == 0) return {};
+          return [this, next_hop, error] {
+            log_(LogLevel::kDebug, fmt::format("cannot ask the kernel for the neighbour {}: {}",
+                                               next_hop.to_text(), std::strerror(error)));
+          };
+        });
       },
       [this](InterfaceId out, Frame frame, const net::Mac* mac) {
         if (mac == nullptr) return drop(frame, DropReason::kNoNeighbour);
@@ -187,6 +192,10 @@ Outcome<void> LinuxDatapath::open_events() {
       ::timerfd_settime(timer_.get(), 0, &tick, nullptr) != 0) {
     return system_failure("cannot create the data path's timer", errno);
   }
+  auto errands = Errands::start();
+  if (!errands) return tl::unexpected(errands.error());
+  errands_ = std::move(*errands);
+  if (auto added = watch(errands_->fd()); !added) return added;
   if (auto added = watch(timer_.get()); !added) return added;
   if (auto added = watch(network_->fd()); !added) return added;
   if (auto added = watch(requests_->fd()); !added) return added;
