@@ -59,6 +59,7 @@ struct DirectorState {
 
   Timestamp next_estimate{};          ///< of rates, every 2 s
   std::uint64_t estimation_tick = 0;  ///< how often that was
+  Timestamp next_save{};              ///< of a piece of the counters
   Timestamp next_sweep{};             ///< of removed destinations and scheduler caches, every 60 s
   Timestamp next_defence{};           ///< of the defence levels, every second
   Timestamp next_mark_steering{};     ///< of the addresses that mark rules concern, every second

@@ -18,6 +18,8 @@ constexpr auto kMarkSteeringInterval = std::chrono::seconds(1);
 // After a jump of the clock old averages say nothing; so many missed ticks are enough to forget
 // them.
 constexpr int kMaxTicksAtOnce = 64;
+// A piece of them (256 destinations) each time: under load there are ten turns in a millisecond.
+constexpr Duration kSaveInterval = std::chrono::milliseconds(5);
 // Some tens of microseconds, even if each holds a connection that goes.
 constexpr std::uint32_t kOrphanSlotsAtOnce = 1U << 9;
 
@@ -74,9 +76,10 @@ bool Director::advance(Timestamp now, std::size_t budget) noexcept {
     update_mark_steering(state);
     update_snat_steering(state);
   });
+  bool are_targets_due = false;
   if (state.fast_path) {
     state.fast_path->enable(state.uses_fast_path());
-    state.fast_path->advance(now);
+    are_targets_due = state.fast_path->advance(now);
   }
   const bool is_stand_in_due = advance_stand_in(state, budget);
   every(state.next_estimate, kEstimateInterval, now, [&] { estimate(state); });
@@ -87,12 +90,15 @@ bool Director::advance(Timestamp now, std::size_t budget) noexcept {
     state.orphan_cursor =
         state.connections.expire_orphans(state.orphan_cursor, kOrphanSlotsAtOnce, now);
   }
-  save_counters(state);
+  if (now >= state.next_save) {
+    state.next_save = now + kSaveInterval;
+    save_counters(state);
+  }
   state.connections.make_room(now);
   const bool are_timers_due = state.connections.expire_due(now, budget);
   tell_of_published(state);
   send_sync_messages(state);
-  return are_timers_due || is_stand_in_due || state.orphan_cursor != 0;
+  return are_timers_due || are_targets_due || is_stand_in_due || state.orphan_cursor != 0;
 }
 
 }  // namespace lb::engine

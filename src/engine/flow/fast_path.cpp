@@ -465,17 +465,28 @@ void FastPath::be_alive(Timestamp now) noexcept {
   }
 }
 
-void FastPath::advance(Timestamp now) noexcept {
+bool FastPath::advance(Timestamp now) noexcept {
+  constexpr std::size_t kDestinationsAtOnce = 256;
+  constexpr Duration kInterval = std::chrono::milliseconds(5);
   be_alive(now);
-  constexpr std::size_t kDestinationsAtOnce = 1024;
   follow_network();
-  const auto turn = std::min(active_.size(), kDestinationsAtOnce);
-  for (std::size_t i = 0; i < turn; ++i) {
+  if (seen_generation_ != generation_) {
+    seen_generation_ = generation_;
+    outdated_ = active_.size();
+  }
+  // After a change all of them, at once; else a piece now and then: there may be ten turns in a
+  // millisecond.
+  if (outdated_ == 0 && now < next_piece_) return false;
+  next_piece_ = now + kInterval;
+  const auto piece = std::min(active_.size(), kDestinationsAtOnce);
+  for (std::size_t i = 0; i < piece; ++i) {
     cursor_ = cursor_ + 1 < active_.size() ? cursor_ + 1 : 0;
     auto& destination = destinations_.at(active_[cursor_]);
     count(destination);
     if (targets_[destination.id].generation != generation_) write_target(destination, now);
   }
+  outdated_ -= std::min(std::max<std::size_t>(piece, 1), outdated_);
+  return outdated_ != 0;
 }
 
 }  // namespace lb::engine

@@ -91,8 +91,9 @@ class FastPath {
     return clock(now) >> FLOW_ALIVE_SHIFT;
   }
 
-  /// Follows changes of the network and counts, a bounded number of destinations a call.
-  void advance(Timestamp now) noexcept;
+  /// Follows changes of the network and counts, a bounded number of destinations a call. True if
+  /// some have yet to follow a change.
+  bool advance(Timestamp now) noexcept;
 
  private:
   struct TargetUse {
@@ -139,6 +140,9 @@ class FastPath {
   std::size_t cursor_ = 0;                // of active_
   std::uint64_t network_generation_ = 0;  // as the hops show it
   std::uint64_t generation_ = 1;          // raised when all targets must be looked at
+  std::uint64_t seen_generation_ = 1;     // by advance
+  std::size_t outdated_ = 0;              // targets that advance has yet to look at for it
+  Timestamp next_piece_{};                // when some are looked at without a change
   std::uint64_t refused_ = 0;
   bool is_enabled_ = false;
 };
