@@ -113,15 +113,12 @@ class FloodedNftables(Flooded, Nftables):
 
 class FloodedSluice(Flooded):
     is_sluice = True
-    limit = None  # sluice.punt_limit; None: the default
     table_size = 65536
 
     def set_up(self):
         self.spare = self.table_size / self.flows
         super().set_up()
         os.sched_setaffinity(self.daemon.process.pid, {DIRECTOR_CPU})
-        if self.limit is not None:
-            self.director.run(BIN / "sluice", "sysctl", f"sluice.punt_limit={self.limit}")
         virtual = f"{bracketed(VIP[self.family])}:{topology.PORT}"
         self.daemon.ipvsadm(f"-A -t {virtual} -s rr")
         for number in range(1, topology.SERVERS + 1):

@@ -7,7 +7,8 @@ and counts those of which all came; rates step up, for all subjects by turns. "W
 highest rate of which nothing was lost, "best" the most complete connections a second at any rate.
 The generator has a processor of its own, on which the frames are received as well. There the host's
 stack handles them (nftables) or hands them to the next (nftables RPS); Sluice's daemon runs on the
-next. Needs root.
+next. Beyond sluice.punt_limit XDP sends new flows on by itself; without a limit all go by the daemon.
+Needs root.
 """
 
 import argparse
@@ -29,7 +30,16 @@ class NftablesRps(Nftables):
         self.steer_to(DIRECTOR_CPU)
 
 
-SUBJECTS = [Nftables, NftablesRps, SluiceNat, SluiceDr]
+class DaemonNat(SluiceNat):
+    """XDP sends nothing on by itself: every new connection is made by the daemon at once."""
+    label, limit = "Sluice NAT, punt_limit=0", 0
+
+
+class DaemonDr(SluiceDr):
+    label, limit = "Sluice DR, punt_limit=0", 0
+
+
+SUBJECTS = [Nftables, NftablesRps, DaemonNat, DaemonDr, SluiceNat, SluiceDr]
 
 
 class Trials:

@@ -281,6 +281,7 @@ class Iptables(Tracked):
 class Sluice(Subject):
     method = "nat"
     spare = 1.0  # table size for a connection
+    limit = 200_000  # sluice.punt_limit; this is the default
 
     def set_up(self):
         file = self.row.lab.directory / f"{self.row.name}.toml"
@@ -289,12 +290,22 @@ class Sluice(Subject):
                               str(max(1024, int(self.flows * self.spare))))
         # What runs beside it must not decide how fast it is; the kernel's own way is in softirqs.
         os.setpriority(os.PRIO_PROCESS, self.daemon.process.pid, -20)
+        self.set_limit(self.limit)
         self.daemon.ipvsadm("--set 0 0 7200")
         virtual = f"{bracketed(VIP[self.family])}:{PORT}"
         self.daemon.ipvsadm(f"-A -u {virtual} -s rr")
         for number in range(1, SERVERS + 1):
             real = f"{bracketed(server_address(number, self.family))}:{PORT}"
             self.daemon.ipvsadm(f"-a -u {virtual} -r {real} {FLAG[self.method]}")
+
+    def set_limit(self, limit):
+        self.director.run(BIN / "sluice", "sysctl", f"sluice.punt_limit={limit}")
+
+    def establish(self, *arguments, **options):
+        """All become connections, up to the last place."""
+        self.set_limit(0)
+        super().establish(*arguments, **options)
+        self.set_limit(self.limit)
 
     def counter(self, name):
         status = self.director.attempt(BIN / "sluice", "status", "--all").stdout
