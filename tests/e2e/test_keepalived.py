@@ -178,7 +178,11 @@ def test_reload_under_traffic(cluster):
     keepalived.reload(text((0, 1, 2), weights=(1, 4, 1)))
     wait_for_table(cluster.sluiced, {name: at(PORT, 0, 2) | at(PORT, 1, weight=4)})
     wait_for_requests(cluster, SERVERS[2])
-    # No longer a server, in good order: weight 0 first, as its connections may be open.
+    # No longer a server, in good order: weight 0 first, for packets of its open connections are
+    # dropped when it is removed.
+    keepalived.reload(text((0, 1, 2), weights=(0, 1, 1)))
+    wait_for_table(cluster.sluiced, {name: at(PORT, 0, weight=0) | at(PORT, 1, 2)})
+    wait_for_requests(cluster, SERVERS[2])
     keepalived.reload(text((1, 2), more=virtual_server(
         f"{VIP[4]} 8001", http_servers((0,)))))
     wait_for_table(cluster.sluiced, {name: at(PORT, 1, 2), f"TCP {VIP[4]}:8001": at(PORT, 0)})
